@@ -1,0 +1,104 @@
+/* The generators of kernels: each builds one internal LLVM function for one CPU level and one description, and returns it.
+ * Asking again for an equal description at the same level returns the same function (kernel_cache), so that twelve layers
+ * share their kernels. Names tell what they are: gemm_bias_gelu_f32_9x48_avx512.
+ *
+ * Results are the same bits however rows, panels, heads or images are split among calls: every output element is computed by
+ * the same operations in the same order at a given level. */
+#ifndef VITC_LLVM_KERNELS_H
+#define VITC_LLVM_KERNELS_H
+
+#include "ir/graph.h"
+#include "llvm/emit.h"
+
+/* One elementwise operation on the running value of an output element at (image g, row i, column j). */
+enum operand_kind {
+  OPERAND_NONE,   /* unary */
+  OPERAND_SCALAR, /* `scalar` */
+  OPERAND_COLUMN, /* fp32 vector: operand[j] */
+  OPERAND_MATRIX  /* operand[g * image_stride + i * row_stride + j]; may be the output itself (residual in place) */
+};
+
+struct stage {
+  enum op op;      /* OP_add, OP_sub, OP_mul, OP_div, OP_gelu, OP_tanh, OP_sigmoid, OP_relu, OP_erf, OP_exp, OP_sqrt, OP_neg,
+                      OP_reciprocal */
+  int running;     /* position (0 or 1) of the running value in a binary operation */
+  int approximate; /* OP_gelu: 1 is tanh */
+  enum operand_kind kind;
+  float scalar;
+  int64_t row_stride, image_stride; /* elements */
+};
+
+enum { STAGES_MAX = 16 };
+
+/* ---- GEMM: C[g] (m x n) = stages(A[g] (m x k) @ B (k x n)), B packed once for all levels:
+ * panels of 16 columns, [ceil(n / 16)][k][16] fp32, the last panel padded with zeros; panel stride is
+ * gemm_panel_stride(k) elements.
+ * Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t images,
+ *                 int64_t panel_begin, int64_t panel_end)
+ * operands[s] belongs to stages[s] (pointer to its element (0, 0, 0); unused entries are not read). Panels are in units of 16
+ * columns; any range may be asked for, so N can be split among threads. A and C don't overlap; a MATRIX operand may be C.
+ * With m == 1 rows of different images are tiled together. */
+struct gemm_desc {
+  int64_t m, n, k;
+  int64_t a_row_stride, a_image_stride, c_row_stride, c_image_stride;
+  int stage_count;
+  struct stage stages[STAGES_MAX];
+};
+
+int64_t gemm_panel_stride(int64_t k);
+emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc);
+
+/* The number of panels that a split among threads should not cut: a multiple of the tile's width. */
+int64_t gemm_split_panels(const struct target_level *level, const struct gemm_desc *desc);
+
+/* ---- Attention: out[g][i][h*v_dim..] = softmax(scale * q k^T) v for each head h, without a (q_rows x k_rows) matrix in
+ * memory. Two functions, run one after the other with all of the first done before the second starts: attention_pack: void
+ * (const float *k, float *packed, int64_t images, int64_t begin, int64_t end): transposes the keys of the (image, head) pairs
+ * [begin, end), pair = image * heads + head, into packed + pair * attention_packed_floats(desc). attention_run: void (const
+ * float *q, const float *packed, const float *v, float *out, int64_t images, int64_t begin, int64_t end): computes the units
+ * [begin, end): unit = (image * heads + head) * attention_row_tiles(level, desc) + row tile. out may be q itself when strides
+ * and v_dim are equal (each tile of q is read before its rows are written). Long sequences are blocked over keys with a running
+ * maximum, with the same bits however units are split. */
+struct attention_desc {
+  int64_t heads, q_rows, k_rows, head_dim, v_dim;
+  int64_t q_row_stride, q_image_stride, k_row_stride, k_image_stride, v_row_stride, v_image_stride, out_row_stride,
+      out_image_stride;
+  float scale;
+};
+
+int64_t attention_packed_floats(const struct attention_desc *desc);
+int64_t attention_row_tiles(const struct target_level *level, const struct attention_desc *desc);
+emit_value emit_attention_pack(struct emit *e, const struct attention_desc *desc);
+emit_value emit_attention(struct emit *e, const struct attention_desc *desc);
+
+/* ---- Rows: void (const float *x, float *y, const void *const *operands, int64_t images, int64_t begin, int64_t end)
+ * on the rows [begin, end) of images * rows; y may be x. Layer normalisation in two passes over the row (mean, then
+ * centred sum of squares); operands[0] scale, operands[1] bias or NULL by has_bias. */
+struct rows_desc {
+  enum op op;            /* OP_layer_normalization, OP_softmax */
+  int64_t rows, columns; /* of one image */
+  int64_t x_row_stride, x_image_stride, y_row_stride, y_image_stride;
+  float epsilon;
+  int has_bias;
+};
+emit_value emit_rows(struct emit *e, const struct rows_desc *desc);
+
+/* ---- Vector mathematics on level->lanes x f32 (largest errors in emit_math.c). */
+emit_value emit_math_exp(struct emit *e, emit_value x);
+emit_value emit_math_erf(struct emit *e, emit_value x);
+emit_value emit_math_tanh(struct emit *e, emit_value x);
+emit_value emit_math_sigmoid(struct emit *e, emit_value x);
+emit_value emit_math_gelu(struct emit *e, emit_value x, int approximate);
+
+/* Applies one stage to a vector; `operand` is the loaded or splat other operand (NULL for unary). */
+emit_value emit_stage(struct emit *e, const struct stage *stage, emit_value x, emit_value operand);
+/* Short name for kernel names: "bias", "gelu", "add", ... */
+const char *stage_name(const struct stage *stage);
+
+/* Kernels already built at one level: a function is found again by its kind and description (compared byte by byte, so
+ * descriptions start zeroed). kernel_find returns NULL when there is none yet. emit->kernels is the list; NULL starts it. */
+emit_value kernel_find(const struct emit *e, const char *kind, const void *desc, size_t size);
+void kernel_add(struct emit *e, const char *kind, const void *desc, size_t size, emit_value function);
+void kernels_free(struct emit *e);
+
+#endif

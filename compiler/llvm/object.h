@@ -1,0 +1,28 @@
+/* From a planned graph to the files that a user links: the object with its weights, and the header. */
+#ifndef VITC_LLVM_OBJECT_H
+#define VITC_LLVM_OBJECT_H
+
+#include "base/diag.h"
+#include "ir/graph.h"
+#include "plan/plan.h"
+
+enum emit_kind { EMIT_OBJECT, EMIT_LLVM_IR, EMIT_ASM };
+
+struct object_options {
+  const char *target; /* "native", "x86-64", or a triple; NULL is x86-64 */
+  enum emit_kind emit;
+  bool external_weights; /* weights go to `weights_path` instead of into the object */
+  const char *output_path;
+  const char *header_path;  /* NULL: none */
+  const char *weights_path; /* with external_weights */
+  const char *info;         /* JSON text for vitc_model.info (vitc inspect on an object); NULL: none */
+};
+
+/* Which CPU levels the target means; also what a caller prints. STATUS_USAGE for an unknown target. */
+MUST_USE enum status object_levels(const char *target, unsigned *out_level_mask, struct diag *diag);
+
+/* Writes the outputs, whole or not at all. The bytes depend on the graph, the plan and the options only. */
+MUST_USE enum status object_write(const struct graph *graph, const struct plan *plan, const struct object_options *options,
+                                  struct diag *diag);
+
+#endif

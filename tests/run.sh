@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# All tests, from nothing: installs what is missing, builds, runs every suite, and ends with the line "N passed, N failed".
+#
+#   tests/run.sh [--build FOLDER] [NAME...]     only the suites whose names contain a NAME
+#
+# A suite is a program that prints "N passed, N failed" as its last such line (Criterion programs print their own synthesis). One
+# that crashes, or prints no count, counts as a failure. What each suite printed is in FOLDER/logs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+build=build
+if [ "${1:-}" = --build ]; then
+  build=$2
+  shift 2
+fi
+wanted=("$@")
+
+. examples/packages.sh
+need_build_packages
+need pkg:criterion libcriterion-dev
+need c++ g++
+need python3 python3
+need venv python3-venv
+install_needed
+python=$(tests/reference/venv.sh)
+
+echo "Building in $build"
+mkdir -p "$build"
+if ! { cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release && cmake --build "$build"; } >"$build/build.log" 2>&1; then
+  tail -40 "$build/build.log"
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+
+mkdir -p "$build/logs"
+build=$(cd "$build" && pwd)
+export VITC=$build/vitc VITC_BUILD=$build PYTHON=$python PYTHONDONTWRITEBYTECODE=1
+# shellcheck source=tests/suites.sh
+. "$root/tests/suites.sh"
+
+for program in "$build"/test_*; do
+  if [ -f "$program" ] && [ -x "$program" ]; then
+    suite "unit/$(basename "$program")" criterion "$program"
+  fi
+done
+for script in tests/reference/*.py; do
+  case "$script" in */support.py | */make_*.py) continue ;; esac # what they import, and what makes goldens
+  suite "reference/$(basename "$script" .py)" "$python" "$script"
+done
+for script in tests/e2e/test_*.sh; do
+  suite "e2e/$(basename "$script" .sh)" bash "$script"
+done
+
+suites_finish

@@ -1,0 +1,70 @@
+# Sourced: runs suites and adds up their counts. Uses $build (for logs) and, when not empty, ${wanted[@]}.
+#
+#   suite NAME COMMAND...   runs COMMAND, whose last line of the form "N passed, N failed" counts
+#   suites_finish           prints the sum as the last line; status 1 if anything failed or nothing ran
+
+suites_passed=0
+suites_failed=0
+suites_failures=()
+
+# Runs a Criterion program and prints its synthesis in the form of the other suites. A crash of a test is a failure.
+criterion() {
+  local status=0 output
+  output=$("$@" --color=never 2>&1 </dev/null) || status=$?
+  printf '%s\n' "$output"
+  local line
+  line=$(printf '%s\n' "$output" | grep -a 'Synthesis: Tested:' | tail -1) || return 1
+  local tested passing
+  tested=$(printf '%s\n' "$line" | sed 's/.*Tested: \([0-9]*\).*/\1/')
+  passing=$(printf '%s\n' "$line" | sed 's/.*Passing: \([0-9]*\).*/\1/')
+  echo "$passing passed, $((tested - passing)) failed"
+  return $status
+}
+
+wants() {
+  [ ${#wanted[@]} -eq 0 ] && return 0
+  local part
+  for part in "${wanted[@]}"; do
+    case "$1" in *"$part"*) return 0 ;; esac
+  done
+  return 1
+}
+
+suite() {
+  local name=$1 log status=0 count passed failed start=$SECONDS
+  shift
+  wants "$name" || return 0
+  log=$build/logs/$(printf '%s' "$name" | tr '/ ' '__').log
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  count=$(grep -a -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1) || count=""
+  if [ -z "$count" ]; then
+    passed=0 failed=1
+    echo "(no count of passed and failed tests; exit status $status)" >>"$log"
+  else
+    passed=${count%% *}
+    failed=${count#*, }
+    failed=${failed%% *}
+    # A status without a failed test is a crash after the last count; a suite that tested nothing is broken.
+    if { [ "$status" -ne 0 ] || [ "$passed" -eq 0 ]; } && [ "$failed" -eq 0 ]; then
+      echo "(exit status $status)" >>"$log"
+      failed=1
+    fi
+  fi
+  suites_passed=$((suites_passed + passed))
+  suites_failed=$((suites_failed + failed))
+  printf '%-36s %5d passed %5d failed %5d s\n' "$name" "$passed" "$failed" $((SECONDS - start))
+  if [ "$failed" -gt 0 ]; then
+    suites_failures+=("$name")
+    grep -a -i -E 'fail|error|assert|crash' "$log" | grep -a -v '^pass' | head -30 | sed 's/^/    /'
+    tail -5 "$log" | sed 's/^/    /'
+    echo "    all of it: $log"
+  fi
+}
+
+suites_finish() {
+  if [ ${#suites_failures[@]} -gt 0 ]; then
+    echo "Failed: ${suites_failures[*]}"
+  fi
+  echo "$suites_passed passed, $suites_failed failed"
+  [ "$suites_failed" -eq 0 ] && [ "$suites_passed" -gt 0 ]
+}

@@ -27,7 +27,9 @@ python=$(tests/reference/venv.sh)
 
 echo "Building in $build"
 mkdir -p "$build"
-if ! { cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release && cmake --build "$build"; } >"$build/build.log" 2>&1; then
+generator=()
+[ -f "$build/CMakeCache.txt" ] || generator=(-G Ninja -DCMAKE_BUILD_TYPE=Release)
+if ! { cmake -S . -B "$build" "${generator[@]}" -DVITC_TESTS=ON && cmake --build "$build"; } >"$build/build.log" 2>&1; then
   tail -40 "$build/build.log"
   echo "0 passed, 1 failed"
   exit 1

@@ -26,6 +26,7 @@ from timm.models import save_for_hf  # noqa: E402
 MODEL_ARGS = dict(img_size=28, patch_size=4, embed_dim=64, depth=4, num_heads=4, num_classes=10)
 MEAN, STD = 0.1307, 0.3081
 PRETRAINED_CFG = dict(
+    tag="digits",
     input_size=[3, 28, 28],
     fixed_input_size=True,
     interpolation="bicubic",

@@ -53,14 +53,15 @@ const struct weight *weights_find(const struct weights *weights, const char *nam
 const char *weights_nearest(const struct weights *weights, const char *name);
 
 /* Elements of the weight as `to`, aligned for it: the weight's own data where they already are that, else a copy in `arena`.
- * Converts between the float dtypes (round to nearest even), between integers where the values fit, and integers to floats;
- * NULL when it cannot (a float to an integer, or a value that does not fit). */
+ * Any dtype becomes float32 (rounded to nearest even) or float64; integers become other integers where every value fits. NULL
+ * when it cannot be done: a float to an integer, or a value that does not fit. */
 const void *weight_elements(const struct weight *weight, enum dtype to, struct arena *arena);
 
 /* The dtype that a weight has in a graph: float32 for every float, else its own. */
 enum dtype weight_graph_dtype(const struct weight *weight);
 
-/* NaN or infinity in a float tensor: an error that names file, tensor and index. */
+/* An element that no model should hold is an error that names file, tensor and index: NaN, infinity, a float64 past float32's
+ * range, a bool other than 0 and 1. */
 MUST_USE enum status weights_check_finite(const struct weight *weight, const char *file, struct diag *diag);
 
 #endif

@@ -33,7 +33,9 @@ static _Noreturn void out_of_memory(void) {
   exit(STATUS_SYSTEM);
 }
 
-static size_t align_up(size_t size, size_t alignment) { return (size + alignment - 1) / alignment * alignment; }
+static size_t align_up(size_t size, size_t alignment) {
+  return (size + alignment - 1) / alignment * alignment;
+}
 
 static struct arena_block *add_block(struct arena *arena, size_t capacity) {
   if (capacity > PTRDIFF_MAX - LINE_BYTES - sizeof(struct arena_block)) out_of_memory();
@@ -46,7 +48,9 @@ static struct arena_block *add_block(struct arena *arena, size_t capacity) {
   return block;
 }
 
-void arena_init(struct arena *arena) { arena->blocks = NULL; }
+void arena_init(struct arena *arena) {
+  arena->blocks = NULL;
+}
 
 void arena_deinit(struct arena *arena) {
   while (arena->blocks != NULL) {
@@ -91,7 +95,9 @@ char *arena_strndup(struct arena *arena, const char *text, size_t length) {
   return copy;
 }
 
-char *arena_strdup(struct arena *arena, const char *text) { return arena_strndup(arena, text, strlen(text)); }
+char *arena_strdup(struct arena *arena, const char *text) {
+  return arena_strndup(arena, text, strlen(text));
+}
 
 char *arena_printf(struct arena *arena, const char *format, ...) {
   va_list arguments, again;

@@ -24,21 +24,10 @@
 
 enum { RANK_MAX = 8 };
 
-enum dtype {
-  DTYPE_F32,
-  DTYPE_F16,
-  DTYPE_BF16,
-  DTYPE_F64,
-  DTYPE_U8,
-  DTYPE_I8,
-  DTYPE_I32,
-  DTYPE_I64,
-  DTYPE_BOOL,
-  DTYPE_COUNT
-};
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_U8, DTYPE_I8, DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_COUNT };
 
-size_t dtype_size(enum dtype dtype);        /* bytes of one element */
-const char *dtype_name(enum dtype dtype);   /* ONNX's: "float32", "float16", "bfloat16", "uint8", "int64", "bool", ... */
+size_t dtype_size(enum dtype dtype);      /* bytes of one element */
+const char *dtype_name(enum dtype dtype); /* ONNX's: "float32", "float16", "bfloat16", "uint8", "int64", "bool", ... */
 bool dtype_parse(const char *name, enum dtype *out_dtype);
 
 struct shape {
@@ -64,7 +53,7 @@ struct attr {
   int64_t i;
   double f;
   const char *string;
-  size_t count;         /* of ints or floats */
+  size_t count; /* of ints or floats */
   const int64_t *ints;
   const double *floats;
 };
@@ -103,6 +92,8 @@ struct graph {
   const char *file; /* of the source, for messages */
   struct value *values, *last_value;
   int value_count;
+  struct value **name_index; /* hash table of the values by name; name_capacity is a power of two, or 0 */
+  size_t name_capacity;
   struct node *first, *last;
   int node_count;
   int input_count, output_count;
@@ -116,8 +107,13 @@ void graph_init(struct graph *graph, struct arena *arena, struct diag *diag, con
 
 /* Values. A name already taken gets ".1", ".2", ... appended (frontends that must not rename check graph_find first). */
 struct value *graph_add_value(struct graph *graph, const char *name, enum dtype dtype, const struct shape *shape, bool batched);
-struct value *graph_add_constant(struct graph *graph, const char *name, enum dtype dtype, const struct shape *shape, const void *data);
+struct value *graph_add_constant(struct graph *graph, const char *name, enum dtype dtype, const struct shape *shape,
+                                 const void *data);
 struct value *graph_find(const struct graph *graph, const char *name);
+/* A result that takes another's place keeps its name. */
+void graph_swap_names(struct graph *graph, struct value *a, struct value *b);
+/* Forgets the values that no node, input or output of the graph names; ids are dense again. */
+void graph_sweep_values(struct graph *graph);
 
 /* Appends (before == NULL) or inserts a node. Arrays are copied. The outputs' producer is set. Shapes of the outputs are set by
  * infer_node. */
@@ -142,12 +138,13 @@ const char *node_string(const struct node *node, const char *name);
 void graph_replace_uses(struct graph *graph, struct value *from, struct value *to);
 /* Uses of `value` as an input, also in prologues and epilogues; each graph output counts once more. */
 int graph_count_uses(const struct graph *graph, const struct value *value);
-/* The single node (fusion host, not the fused node) that reads `value`, or NULL when there are none, several, or it is a graph output. */
+/* The single node (fusion host, not the fused node) that reads `value`, or NULL when there are none, several, or it is a graph
+ * output. */
 struct node *graph_single_user(const struct graph *graph, const struct value *value);
 
-/* Takes `fused` out of the list and makes it the last epilogue (or the first prologue) of `host`. `running` is the index of its input that is the
- * host's result (or that becomes the host's inputs[0]); that input becomes NULL. The host takes over the fused node's outputs
- * (epilogue) or its running input (prologue). */
+/* Takes `fused` out of the list and makes it the last epilogue (or the first prologue) of `host`. `running` is the index of its
+ * input that is the host's result (or that becomes the host's inputs[0]); that input becomes NULL. The host takes over the
+ * fused node's outputs (epilogue) or its running input (prologue). */
 void graph_fuse_epilogue(struct graph *graph, struct node *host, struct node *fused, int running);
 void graph_fuse_prologue(struct graph *graph, struct node *host, struct node *fused, int running);
 

@@ -36,9 +36,14 @@ const struct op_info *op_info(enum op op);
 bool op_parse(const char *name, enum op *out_op);
 
 /* Sets dtype, shape and `batched` of the outputs from the inputs and attributes; constants that give shapes are read. Checks
- * attributes, dtypes, shapes and that images stay apart. The message names file, node (op and first output) and what was expected. */
+ * attributes, dtypes, shapes and that images stay apart. The message names file, node (op and first output) and what was
+ * expected. */
 MUST_USE enum status infer_node(struct graph *graph, struct node *node);
 MUST_USE enum status infer_graph(struct graph *graph);
+
+/* The plain nodes that a fused node stands for, in order of execution, with values between them that are not in the graph
+ * (id -1, shapes as yet unset); the last one has the node's outputs. Everything new is in `scratch`. */
+struct node *node_unfuse(const struct node *node, struct arena *scratch, int *out_count);
 
 /* Multiply-adds count as two operations; one image. Fused nodes are included. */
 int64_t node_flops(const struct node *node);

@@ -81,7 +81,7 @@ static enum status read_entry(const struct reader *r, const cJSON *item, struct 
   if (!entry->spelling)
     return fail(r, "%s: tensor \"%s\": unknown dtype \"%s\": expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
                 r->file, entry->name, dtype->valuestring);
-  uint64_t bytes;
+  uint64_t bytes = 0;
   TRY(read_shape(r, cJSON_GetObjectItemCaseSensitive(item, "shape"), entry, &bytes));
   TRY(read_offsets(r, cJSON_GetObjectItemCaseSensitive(item, "data_offsets"), entry));
   if (bytes != entry->end - entry->begin)

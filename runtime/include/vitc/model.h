@@ -57,7 +57,8 @@ typedef struct vitc_tensor {
 typedef enum vitc_resize {
   VITC_RESIZE_UNKNOWN = 0,  /* the model says nothing of its preprocessing */
   VITC_RESIZE_NONE = 1,     /* pixels as they are */
-  VITC_RESIZE_SHORTEST = 2, /* shortest edge becomes resize_height, aspect kept */
+  VITC_RESIZE_SHORTEST = 2, /* shortest edge becomes resize_height, aspect kept; where resize_width is another number and not 0,
+                               the smallest image that covers resize_height x resize_width (timm, sizes that aren't square) */
   VITC_RESIZE_EXACT = 3     /* resize_height x resize_width, aspect ignored */
 } vitc_resize;
 
@@ -72,7 +73,8 @@ typedef struct vitc_preprocess {
   uint32_t resize;     /* vitc_resize */
   uint32_t filter;     /* vitc_filter; Pillow's, antialiased, 8-bit */
   uint32_t arithmetic; /* vitc_arithmetic */
-  uint32_t crop_floor; /* centre crop offset: 0 rounds half to even (torchvision), 1 rounds down (transformers) */
+  uint32_t crop_floor; /* centre crop offset: 0 rounds half to even (torchvision), 1 rounds down (transformers); padding before
+                          a smaller image: 0 rounds down, 1 rounds up */
   uint32_t resize_height, resize_width;
   uint32_t crop_height, crop_width; /* 0: no crop; an image that is smaller is padded with zeros (before normalisation) */
   double rescale;                   /* usually 1 / 255 */

@@ -1,0 +1,41 @@
+/* Pillow's 8-bit resampling of a window: of the image resized to full_width x full_height, only the window's pixels are
+ * computed, so that a crop costs what it shows. Each pixel has the bits of the full resize. */
+#ifndef VITC_RUNTIME_RESAMPLE_H
+#define VITC_RUNTIME_RESAMPLE_H
+
+#include "decode.h"
+
+struct window {
+  uint32_t full_width, full_height; /* at most INT32_MAX */
+  uint32_t left, top, width, height;
+};
+
+vitc_image_status image_resample(const vitc_image *image, const struct window *window, vitc_filter filter,
+                                 vitc_image *out_image);
+
+enum { WEIGHT_BITS = 22 };
+
+/* Of outputs that follow each other, each made of neighbouring inputs: the weights of output i, in units of 2^-WEIGHT_BITS, are
+ * weights[i * room] onwards. */
+struct taps {
+  uint32_t first, count; /* outputs */
+  size_t room;
+  uint32_t *start, *length; /* inputs */
+  const int32_t *weights;
+};
+
+/* Rows [0, rows) of `from`, `stride` bytes apart with their first column at `from`, to columns [first - left, ...) of `to`,
+ * which is `width` pixels wide. `readable` is the number of bytes that may be read from `from`. */
+struct horizontal_pass {
+  const uint8_t *from;
+  size_t stride, readable;
+  uint8_t *to;
+  uint32_t rows, width, left;
+};
+
+void resample_horizontal(const struct horizontal_pass *pass, const struct taps *taps);
+
+/* to[i] from `count` rows that are `stride` bytes apart, each of `bytes` bytes. */
+void resample_vertical(const uint8_t *from, size_t stride, uint32_t count, const int32_t *weights, size_t bytes, uint8_t *to);
+
+#endif

@@ -1,0 +1,106 @@
+#include "import.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* For one output coordinate: input rows first .. first + count - 1, clamped to the table, and their weights. */
+struct taps {
+  int64_t first, count;
+  double *weights;
+};
+
+static double cubic(double x, double a) {
+  x = fabs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+  return 0;
+}
+
+/* Four taps around the sample point; rows beyond the edge repeat it. */
+static void plain_taps(struct taps *taps, int64_t in, int64_t out, int64_t at, bool align_corners) {
+  double x;
+  if (align_corners)
+    x = out > 1 ? (double)at * ((double)(in - 1) / (double)(out - 1)) : 0;
+  else
+    x = ((double)at + 0.5) * ((double)in / (double)out) - 0.5;
+  double floor_x = floor(x);
+  taps->first = (int64_t)floor_x - 1;
+  taps->count = 4;
+  for (int i = 0; i < 4; i++) taps->weights[i] = cubic(x - floor_x + 1 - i, -0.75);
+}
+
+/* The filter's support grows with the reduction, and the weights of the rows inside the table are normalised. */
+static void antialias_taps(struct taps *taps, int64_t in, int64_t out, int64_t at) {
+  double scale = (double)in / (double)out, stretch = scale > 1 ? scale : 1, support = 2 * stretch;
+  double center = ((double)at + 0.5) * scale;
+  int64_t first = (int64_t)(center - support + 0.5), last = (int64_t)(center + support + 0.5);
+  if (center - support + 0.5 < 0) first = 0;
+  if (last > in) last = in;
+  double total = 0;
+  taps->first = first;
+  taps->count = last - first;
+  for (int64_t i = 0; i < taps->count; i++)
+    total += taps->weights[i] = cubic(((double)(i + first) - center + 0.5) / stretch, -0.5);
+  for (int64_t i = 0; i < taps->count; i++) taps->weights[i] /= total;
+}
+
+static struct taps *make_taps(struct arena *arena, int64_t in, int64_t out, enum resample resample) {
+  struct taps *taps = arena_array(arena, (size_t)out, sizeof *taps);
+  size_t room = 8 + 4 * (size_t)(in / out + 1);
+  double *weights = arena_array(arena, (size_t)out * room, sizeof *weights);
+  for (int64_t i = 0; i < out; i++) {
+    taps[i].weights = weights + (size_t)i * room;
+    if (resample == RESAMPLE_ANTIALIAS)
+      antialias_taps(&taps[i], in, out, i);
+    else
+      plain_taps(&taps[i], in, out, i, resample == RESAMPLE_ALIGN_CORNERS);
+  }
+  return taps;
+}
+
+static int64_t clamp(int64_t x, int64_t count) {
+  return x < 0 ? 0 : x >= count ? count - 1 : x;
+}
+
+void position_resample(const float *table, int64_t prefix, int64_t in_height, int64_t in_width, int64_t dim, float *out_table,
+                       int64_t out_height, int64_t out_width, enum resample resample) {
+  struct arena scratch;
+  arena_init(&scratch);
+  const struct taps *across = make_taps(&scratch, in_width, out_width, resample);
+  const struct taps *down = make_taps(&scratch, in_height, out_height, resample);
+  double *rows = arena_array(&scratch, (size_t)(in_height * out_width * dim), sizeof *rows);
+  double *sum = arena_array(&scratch, (size_t)dim, sizeof *sum);
+  memcpy(out_table, table, (size_t)(prefix * dim) * sizeof *table);
+  const float *grid = table + prefix * dim;
+  for (int64_t y = 0; y < in_height; y++)
+    for (int64_t x = 0; x < out_width; x++)
+      for (int64_t i = 0; i < across[x].count; i++) {
+        const float *from = grid + (y * in_width + clamp(across[x].first + i, in_width)) * dim;
+        double *to = rows + (y * out_width + x) * dim, weight = across[x].weights[i];
+        for (int64_t d = 0; d < dim; d++) to[d] += weight * (double)from[d];
+      }
+  float *out = out_table + prefix * dim;
+  for (int64_t y = 0; y < out_height; y++)
+    for (int64_t x = 0; x < out_width; x++, out += dim) {
+      memset(sum, 0, (size_t)dim * sizeof *sum);
+      for (int64_t i = 0; i < down[y].count; i++) {
+        const double *from = rows + (clamp(down[y].first + i, in_height) * out_width + x) * dim;
+        for (int64_t d = 0; d < dim; d++) sum[d] += down[y].weights[i] * from[d];
+      }
+      for (int64_t d = 0; d < dim; d++) out[d] = (float)sum[d];
+    }
+  arena_deinit(&scratch);
+}
+
+const char *resample_text(enum resample resample) {
+  switch (resample) {
+  case RESAMPLE_PLAIN:
+    return "bicubic without antialiasing, as transformers";
+  case RESAMPLE_ANTIALIAS:
+    return "antialiased bicubic, as timm";
+  case RESAMPLE_ALIGN_CORNERS:
+    return "bicubic with aligned corners, as torchvision";
+  }
+  return "";
+}

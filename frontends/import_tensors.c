@@ -1,0 +1,128 @@
+#include "import.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The text from `*text` to the next '|', which is stepped over; NULL after the last. */
+static const char *next_spelling(struct arena *arena, const char **text) {
+  if (!*text) return NULL;
+  const char *bar = strchr(*text, '|');
+  const char *spelling = bar ? arena_strndup(arena, *text, (size_t)(bar - *text)) : arena_strdup(arena, *text);
+  *text = bar ? bar + 1 : NULL;
+  return spelling;
+}
+
+static const char *expand(struct arena *arena, const char *prefix, const char *path, int64_t block, const char *suffix) {
+  const char *number = strchr(path, '#');
+  if (*path == '^') {
+    path++;
+    prefix = "";
+  }
+  size_t length = strlen(path);
+  const char *dot = !suffix || (length && path[length - 1] == '_') ? "" : ".";
+  if (!suffix) suffix = "";
+  if (!number) return arena_printf(arena, "%s%s%s%s", prefix, path, dot, suffix);
+  return arena_printf(arena, "%s%.*s%lld%s%s%s", prefix, (int)(number - path), path, (long long)block, number + 1, dot, suffix);
+}
+
+const char *tensors_key(const struct tensors *tensors, enum part part, int64_t block, const char *suffix) {
+  const char *spellings = tensors->family->keys[part], *first = NULL;
+  for (const char *path; (path = next_spelling(tensors->arena, &spellings));) {
+    const char *key = expand(tensors->arena, tensors->prefix, path, block, suffix);
+    if (!first) first = key;
+    if (tensors->random || weights_find(tensors->weights, key)) return key;
+  }
+  return first;
+}
+
+const struct weight *tensors_find(const struct tensors *tensors, enum part part, int64_t block, const char *suffix) {
+  if (!tensors->family->keys[part]) return NULL;
+  return weights_find(tensors->weights, tensors_key(tensors, part, block, suffix));
+}
+
+bool tensors_recognise(struct tensors *tensors) {
+  for (int i = 0; i < FAMILY_COUNT; i++) {
+    const char *prefixes = families[i].prefixes;
+    for (const char *prefix; (prefix = next_spelling(tensors->arena, &prefixes));) {
+      tensors->family = &families[i];
+      tensors->prefix = prefix;
+      if (tensors_find(tensors, PART_PATCH, 0, "weight")) return true;
+    }
+  }
+  tensors->family = NULL;
+  return false;
+}
+
+const char *shape_text(struct arena *arena, const struct shape *shape) {
+  const char *text = "[";
+  for (int i = 0; i < shape->rank; i++) text = arena_printf(arena, "%s%s%lld", text, i ? ", " : "", (long long)shape->dim[i]);
+  return arena_printf(arena, "%s]", text);
+}
+
+static enum status draw(struct tensors *tensors, const char *key, const struct shape *shape, enum tensor_role role,
+                        const void **out_data) {
+  int64_t count = shape_elements(shape), fan_in = 1;
+  for (int i = 1; i < shape->rank; i++) fan_in *= shape->dim[i];
+  float *data = arena_array(&tensors->weights->arena, (size_t)count, sizeof *data);
+  random_tensor(data, count, tensors->seed, key, role, fan_in);
+  *out_data = data;
+  return STATUS_OK;
+}
+
+enum status tensors_take(struct tensors *tensors, const char *key, const struct shape *shape, enum tensor_role role,
+                         const char *origin, const void **out_data) {
+  if (tensors->random) return draw(tensors, key, shape, role, out_data);
+  const struct weight *weight = weights_find(tensors->weights, key);
+  const char *expected = shape_text(tensors->arena, shape);
+  if (!weight) {
+    const char *nearest = weights_nearest(tensors->weights, key);
+    return diag_fail(tensors->diag, STATUS_INPUT, "%s: no tensor %s %s, which %s has%s%s", tensors->file, key, expected, origin,
+                     nearest ? "; the nearest is " : "", nearest ? nearest : "");
+  }
+  if (!shape_equal(&weight->shape, shape))
+    return diag_fail(tensors->diag, STATUS_INPUT, "%s: %s is %s, but %s has %s", tensors->file, key,
+                     shape_text(tensors->arena, &weight->shape), origin, expected);
+  TRY(weights_check_finite(weight, tensors->file, tensors->diag));
+  *out_data = weight_elements(weight, DTYPE_F32, &tensors->weights->arena);
+  if (!*out_data || weight_graph_dtype(weight) != DTYPE_F32)
+    return diag_fail(tensors->diag, STATUS_INPUT, "%s: %s is %s, but a weight is of floats", tensors->file, key,
+                     dtype_name(weight->dtype));
+  tensors->used[weight - tensors->weights->tensors] = true;
+  return STATUS_OK;
+}
+
+/* Buffers that a state dict carries and no model computes with. */
+static bool is_bookkeeping(const char *name) {
+  size_t length = strlen(name);
+  static const char *const endings[] = {"position_ids", "num_batches_tracked", "relative_position_index"};
+  for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+    size_t ending = strlen(endings[i]);
+    if (length >= ending && strcmp(name + length - ending, endings[i]) == 0) return true;
+  }
+  return false;
+}
+
+/* A name from a file, with its control characters masked. */
+static const char *printable(struct arena *arena, const char *name) {
+  char *text = arena_strdup(arena, name);
+  for (char *c = text; *c; c++)
+    if ((unsigned char)*c < 32 || *c == 127) *c = '?';
+  return text;
+}
+
+void tensors_warn_unused(const struct tensors *tensors) {
+  enum { NAMED = 8 };
+  size_t unused = 0;
+  if (tensors->random) return;
+  for (size_t i = 0; i < tensors->weights->count; i++) {
+    const struct weight *weight = &tensors->weights->tensors[i];
+    if (tensors->used[i] || is_bookkeeping(weight->name)) continue;
+    if (unused == 0) fprintf(stderr, "vitc: %s: not used by this model:", tensors->file);
+    if (unused < NAMED)
+      fprintf(stderr, "%s %s %s", unused ? "," : "", printable(tensors->arena, weight->name),
+              shape_text(tensors->arena, &weight->shape));
+    unused++;
+  }
+  if (unused > NAMED) fprintf(stderr, " and %zu more", unused - NAMED);
+  if (unused) fputc('\n', stderr);
+}

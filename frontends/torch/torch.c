@@ -1,0 +1,23 @@
+#include "torch.h"
+
+#include "import.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+bool torch_probe(const char *source, const struct import_options *options) {
+  (void)options;
+  static const char ending[] = ".safetensors";
+  size_t length = source ? strlen(source) : 0;
+  struct stat info;
+  return length >= sizeof ending && strcmp(source + length - (sizeof ending - 1), ending) == 0 && stat(source, &info) == 0 &&
+         !S_ISDIR(info.st_mode);
+}
+
+enum status torch_import(const char *source, const struct import_options *options, struct arena *arena, struct weights *weights,
+                         struct graph *out_graph, struct diag *diag) {
+  struct vit_config config = {0};
+  if (options->arch) TRY(arch_parse(options->arch, arena, &config, diag));
+  TRY(weights_open(source, weights, diag));
+  return vit_import(&config, source, options, arena, weights, out_graph, diag);
+}

@@ -28,7 +28,8 @@ static const struct op_info OPS[OP_COUNT] = {
                .flags = op_flags,                                                                         \
                .attrs = attrs_##id,                                                                       \
                .formula = op_formula,                                                                     \
-               .infer = infer_##id},
+               .infer = infer_##id,                                                                       \
+               .eval = eval_##id},
 #include "ir/ops.def"
 #undef OP
 };

@@ -1,5 +1,9 @@
 #include "ops/attention.h"
 
+#include "ops/eval.h"
+
+#include <math.h>
+
 struct attention attention_extents(const struct node *node) {
   const struct shape *q = &node->inputs[0]->shape, *k = &node->inputs[1]->shape, *v = &node->inputs[2]->shape;
   if (q->rank == 4)
@@ -43,9 +47,10 @@ static enum status check_mask(struct graph *graph, const struct node *node, cons
   TRY(op_check_dtype(graph, node, 3, 1u << DTYPE_F32 | 1u << DTYPE_BOOL));
   int64_t full[4] = {extents->batch, extents->q_heads, extents->q_rows, extents->kv_rows};
   int offset = 4 - mask->shape.rank;
-  if (offset < 0) return op_fail(graph, node, "mask %s: expected at most rank 4", op_describe(graph, mask));
+  if (offset < 0 || offset > 2) return op_fail(graph, node, "mask %s: expected rank 2 to 4", op_describe(graph, mask));
+  /* ONNX pads a shorter last axis with -inf, so there 1 is not a repeat. */
   for (int i = 0; i < mask->shape.rank; i++)
-    if (mask->shape.dim[i] != 1 && mask->shape.dim[i] != full[offset + i])
+    if ((mask->shape.dim[i] != 1 || offset + i == 3) && mask->shape.dim[i] != full[offset + i])
       return op_fail(graph, node, "mask %s does not broadcast to (%lld, %lld, %lld, %lld)", op_describe(graph, mask),
                      (long long)full[0], (long long)full[1], (long long)full[2], (long long)full[3]);
   bool batched = node->inputs[0]->batched;
@@ -92,4 +97,118 @@ enum status infer_attention(struct graph *graph, struct node *node) {
   struct shape shape = q->shape;
   shape.dim[shape.rank - 1] = q->shape.rank == 4 ? extents.d_v : extents.q_heads * extents.d_v;
   return op_set_output(graph, node, 0, q->dtype, &shape, q->batched);
+}
+
+/* Queries are taken a block at a time, so that the scores stay small. */
+enum { QUERIES_MAX = 204 };
+
+struct scores {
+  struct attention extents;
+  double scale, softcap;
+  bool causal, heads_inner;
+  const struct value *mask; /* NULL: none */
+  const void *mask_data;
+  int64_t mask_strides[RANK_MAX]; /* over (batch, heads, queries, keys) */
+};
+
+static void finish_row(const struct scores *scores, double *row, int64_t batch, int64_t head, int64_t query) {
+  int64_t keys = scores->extents.kv_rows;
+  const int64_t *strides = scores->mask_strides;
+  int64_t mask_at = batch * strides[0] + head * strides[1] + query * strides[2];
+  double max = -INFINITY, sum = 0;
+  for (int64_t j = 0; j < keys; j++) {
+    if (scores->softcap > 0) row[j] = tanh(row[j] / scores->softcap) * scores->softcap;
+    if (scores->mask != NULL && scores->mask->dtype == DTYPE_BOOL) {
+      if (!((const uint8_t *)scores->mask_data)[mask_at + j * strides[3]]) row[j] = -INFINITY;
+    } else if (scores->mask != NULL) {
+      row[j] += (double)((const float *)scores->mask_data)[mask_at + j * strides[3]];
+    }
+    if (scores->causal && j > query) row[j] = -INFINITY;
+    max = fmax(max, row[j]);
+  }
+  /* A query that may see no key has a result of zero. */
+  if (max == -INFINITY) max = 0;
+  for (int64_t j = 0; j < keys; j++) {
+    row[j] = exp(row[j] - max);
+    sum += row[j];
+  }
+  for (int64_t j = 0; j < keys; j++) row[j] = sum == 0 ? 0 : row[j] / sum;
+}
+
+/* A head's matrix within a tensor of (B, T, heads * width) or (B, heads, T, width), in elements. */
+struct place {
+  int64_t offset, row_stride;
+};
+
+static struct place head_place(bool heads_inner, int64_t batch, int64_t head, int64_t heads, int64_t rows, int64_t width) {
+  if (heads_inner) return (struct place){(batch * rows * heads + head) * width, heads * width};
+  return (struct place){(batch * heads + head) * rows * width, width};
+}
+
+/* `room` holds the scores of a block of queries. */
+static void attend(const struct scores *scores, const void *const *inputs, float *out, int64_t batch, int64_t head,
+                   double *room) {
+  const struct attention *extents = &scores->extents;
+  int64_t keys = extents->kv_rows, kv_head = head / (extents->q_heads / extents->kv_heads);
+  struct place q = head_place(scores->heads_inner, batch, head, extents->q_heads, extents->q_rows, extents->d);
+  struct place k = head_place(scores->heads_inner, batch, kv_head, extents->kv_heads, keys, extents->d);
+  struct place v = head_place(scores->heads_inner, batch, kv_head, extents->kv_heads, keys, extents->d_v);
+  struct place to = head_place(scores->heads_inner, batch, head, extents->q_heads, extents->q_rows, extents->d_v);
+  for (int64_t first = 0; first < extents->q_rows; first += QUERIES_MAX) {
+    int64_t rows = extents->q_rows - first < QUERIES_MAX ? extents->q_rows - first : QUERIES_MAX;
+    struct product similarity = {
+        .rows = rows,
+        .columns = keys,
+        .inner = extents->d,
+        .a = {(const float *)inputs[0] + q.offset + first * q.row_stride, false, q.row_stride, 1},
+        .b = {(const float *)inputs[1] + k.offset, false, 1, k.row_stride},
+        .alpha = scores->scale,
+        .out = room,
+        .out_wide = true,
+        .out_row_stride = keys,
+        .out_column_stride = 1,
+    };
+    matrix_product(&similarity);
+    for (int64_t i = 0; i < rows; i++) finish_row(scores, room + i * keys, batch, head, first + i);
+    struct product mix = {
+        .rows = rows,
+        .columns = extents->d_v,
+        .inner = keys,
+        .a = {room, true, keys, 1},
+        .b = {(const float *)inputs[2] + v.offset, false, v.row_stride, 1},
+        .alpha = 1,
+        .out = out + to.offset + first * to.row_stride,
+        .out_row_stride = to.row_stride,
+        .out_column_stride = 1,
+    };
+    matrix_product(&mix);
+  }
+}
+
+static struct scores scores_of(const struct node *node, const void *const *inputs) {
+  struct scores scores = {.extents = attention_extents(node),
+                          .scale = node_float(node, "scale"),
+                          .softcap = node_float(node, "softcap"),
+                          .causal = node_int(node, "is_causal") != 0,
+                          .mask = op_input(node, 3),
+                          .heads_inner = node->inputs[0]->shape.rank == 3};
+  const struct attention *extents = &scores.extents;
+  if (scores.scale == 0) scores.scale = 1 / sqrt((double)extents->d);
+  if (scores.mask == NULL) return scores;
+  scores.mask_data = inputs[3];
+  struct shape full = {.rank = 4, .dim = {extents->batch, extents->q_heads, extents->q_rows, extents->kv_rows}};
+  broadcast_strides(&scores.mask->shape, &full, scores.mask_strides);
+  return scores;
+}
+
+void eval_attention(const struct node *node, const void *const *inputs, void *const *outputs) {
+  struct scores scores = scores_of(node, inputs);
+  const struct attention *extents = &scores.extents;
+  int64_t block = extents->q_rows < QUERIES_MAX ? extents->q_rows : QUERIES_MAX;
+  struct arena scratch;
+  arena_init(&scratch);
+  double *room = arena_array(&scratch, (size_t)block * (size_t)extents->kv_rows, sizeof *room);
+  for (int64_t batch = 0; batch < extents->batch; batch++)
+    for (int64_t head = 0; head < extents->q_heads; head++) attend(&scores, inputs, outputs[0], batch, head, room);
+  arena_deinit(&scratch);
 }

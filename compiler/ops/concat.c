@@ -1,6 +1,10 @@
 /* Concat and Split. */
 #include "ops/op.h"
 
+#include <assert.h>
+#include <string.h>
+
+#include <assert.h>
 #include <string.h>
 
 enum status infer_concat(struct graph *graph, struct node *node) {
@@ -71,4 +75,48 @@ enum status infer_split(struct graph *graph, struct node *node) {
     TRY(op_set_output(graph, node, i, x->dtype, &shape, x->batched));
   }
   return STATUS_OK;
+}
+
+/* Bytes of one run along `axis` and the axes behind it. */
+static size_t run_bytes(const struct value *value, int64_t axis) {
+  size_t bytes = dtype_size(value->dtype);
+  for (int64_t i = axis; i < value->shape.rank; i++) bytes *= (size_t)value->shape.dim[i];
+  return bytes;
+}
+
+static int64_t joined_axis(const struct node *node) {
+  int64_t axis = node_int(node, "axis");
+  return axis < 0 ? axis + node->inputs[0]->shape.rank : axis;
+}
+
+void eval_concat(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *out = node->outputs[0];
+  int64_t axis = joined_axis(node);
+  size_t whole = run_bytes(out, axis), total = run_bytes(out, 0), at = 0;
+  for (int i = 0; i < node->input_count; i++) {
+    size_t part = run_bytes(node->inputs[i], axis);
+    for (size_t run = 0; run < total / whole; run++)
+      memcpy((char *)outputs[0] + run * whole + at, (const char *)inputs[i] + run * part, part);
+    at += part;
+  }
+}
+
+void eval_split(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *x = node->inputs[0];
+  int64_t axis = joined_axis(node);
+  size_t whole = run_bytes(x, axis), total = run_bytes(x, 0), at = 0;
+  struct arena scratch;
+  arena_init(&scratch);
+  /* An omitted output has no shape to ask. */
+  int64_t *sizes = arena_array(&scratch, (size_t)node->output_count, sizeof *sizes);
+  enum status status = split_sizes(NULL, node, x->shape.dim[axis], sizes);
+  assert(status == STATUS_OK);
+  (void)status;
+  for (int i = 0; i < node->output_count; i++) {
+    size_t part = whole / (size_t)x->shape.dim[axis] * (size_t)sizes[i];
+    for (size_t run = 0; run < total / whole && outputs[i] != NULL; run++)
+      memcpy((char *)outputs[i] + run * part, (const char *)inputs[0] + run * whole + at, part);
+    at += part;
+  }
+  arena_deinit(&scratch);
 }

@@ -11,4 +11,7 @@ struct window {
 
 MUST_USE enum status conv_window(struct graph *graph, const struct node *node, struct window *out_window);
 
+/* Of a node that infer accepted. */
+struct window conv_window_of(const struct node *node);
+
 #endif

@@ -1,5 +1,6 @@
 #include "ops/conv.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Keeps (kernel - 1) * dilation and the sums with it far from overflow. */
@@ -66,4 +67,12 @@ enum status conv_window(struct graph *graph, const struct node *node, struct win
     out_window->output[i] = (padded - extent) / out_window->stride[i] + 1;
   }
   return STATUS_OK;
+}
+
+struct window conv_window_of(const struct node *node) {
+  struct window window = {.group = 1};
+  enum status status = conv_window(NULL, node, &window);
+  assert(status == STATUS_OK);
+  (void)status;
+  return window;
 }

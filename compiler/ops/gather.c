@@ -30,3 +30,27 @@ enum status infer_gather(struct graph *graph, struct node *node) {
   for (int i = axis + 1; i < x->shape.rank; i++) shape.dim[shape.rank++] = x->shape.dim[i];
   return op_set_output(graph, node, 0, x->dtype, &shape, x->batched || indices->batched);
 }
+
+static int64_t index_at(const struct value *indices, const void *data, int64_t at) {
+  return indices->dtype == DTYPE_I32 ? ((const int32_t *)data)[at] : ((const int64_t *)data)[at];
+}
+
+void eval_gather(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *x = node->inputs[0], *indices = node->inputs[1];
+  int64_t axis = node_int(node, "axis");
+  if (axis < 0) axis += x->shape.rank;
+  size_t run = dtype_size(x->dtype);
+  int64_t outer = 1, extent = x->shape.dim[axis], count = shape_elements(&indices->shape);
+  for (int i = 0; i < axis; i++) outer *= x->shape.dim[i];
+  for (int64_t i = axis + 1; i < x->shape.rank; i++) run *= (size_t)x->shape.dim[i];
+  char *to = outputs[0];
+  for (int64_t i = 0; i < outer; i++) {
+    for (int64_t j = 0; j < count; j++, to += run) {
+      /* Indices that come with the input cannot be refused here; they are kept within the table. */
+      int64_t index = index_at(indices, inputs[1], j);
+      if (index < 0) index += extent;
+      index = index < 0 ? 0 : index >= extent ? extent - 1 : index;
+      memcpy(to, (const char *)inputs[0] + (size_t)(i * extent + index) * run, run);
+    }
+  }
+}

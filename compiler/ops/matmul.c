@@ -1,5 +1,5 @@
 /* MatMul and Gemm. */
-#include "ops/op.h"
+#include "ops/eval.h"
 
 static enum status check_inner(struct graph *graph, const struct node *node, int64_t a, int64_t b) {
   if (a == b) return STATUS_OK;
@@ -71,4 +71,71 @@ enum status infer_gemm(struct graph *graph, struct node *node) {
   struct shape shape = {.rank = 2, .dim = {a->shape.dim[trans_a ? 1 : 0], b->shape.dim[trans_b ? 0 : 1]}};
   TRY(check_addend(graph, node, &shape, a->batched));
   return op_set_output(graph, node, 0, a->dtype, &shape, a->batched);
+}
+
+void eval_mat_mul(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct shape *a = &node->inputs[0]->shape, *b = &node->inputs[1]->shape, *out = &node->outputs[0]->shape;
+  int64_t rows = a->rank > 1 ? a->dim[a->rank - 2] : 1, columns = b->rank > 1 ? b->dim[b->rank - 1] : 1;
+  int64_t inner = a->dim[a->rank - 1];
+  struct product product = {
+      .rows = rows,
+      .columns = columns,
+      .inner = inner,
+      .a = {NULL, false, inner, 1},
+      .b = {NULL, false, columns, 1},
+      .alpha = 1,
+      .out_row_stride = columns,
+      .out_column_stride = 1,
+  };
+  if (b->rank <= 2) {
+    /* Stacked matrices by a single one are one tall matrix. */
+    product.rows = shape_elements(a) / inner;
+    product.a.data = inputs[0];
+    product.b.data = inputs[1];
+    product.out = outputs[0];
+    matrix_product(&product);
+    return;
+  }
+  /* The walk ends a row of matrices with an axis that stands for the matrix as a whole. */
+  struct value leading_a = leading(node->inputs[0]), leading_b = leading(node->inputs[1]);
+  struct shape stacks = {.rank = out->rank - (a->rank > 1) - 1};
+  for (int i = 0; i < stacks.rank; i++) stacks.dim[i] = out->dim[i];
+  stacks.dim[stacks.rank++] = leading_a.shape.dim[leading_a.shape.rank++] = leading_b.shape.dim[leading_b.shape.rank++] = 1;
+  int64_t strides_a[RANK_MAX] = {0}, strides_b[RANK_MAX] = {0};
+  broadcast_strides(&leading_a.shape, &stacks, strides_a);
+  broadcast_strides(&leading_b.shape, &stacks, strides_b);
+  struct walk walk;
+  walk_init(&walk, &stacks, (const int64_t *[]){strides_a, strides_b}, 2);
+  float *to = outputs[0];
+  do {
+    product.a.data = (const float *)inputs[0] + walk.offset[0] * rows * inner;
+    product.b.data = (const float *)inputs[1] + walk.offset[1] * inner * columns;
+    product.out = to;
+    matrix_product(&product);
+    to += rows * columns;
+  } while (walk_next(&walk));
+}
+
+void eval_gemm(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct shape *a = &node->inputs[0]->shape, *b = &node->inputs[1]->shape, *out = &node->outputs[0]->shape;
+  bool trans_a = node_int(node, "transA") != 0, trans_b = node_int(node, "transB") != 0;
+  const struct value *c = op_input(node, 2);
+  struct product product = {
+      .rows = out->dim[0],
+      .columns = out->dim[1],
+      .inner = a->dim[trans_a ? 0 : 1],
+      .a = {inputs[0], false, trans_a ? 1 : a->dim[1], trans_a ? a->dim[1] : 1},
+      .b = {inputs[1], false, trans_b ? 1 : b->dim[1], trans_b ? b->dim[1] : 1},
+      .alpha = node_float(node, "alpha"),
+      .beta = node_float(node, "beta"),
+      .out = outputs[0],
+      .out_row_stride = out->dim[1],
+      .out_column_stride = 1,
+  };
+  if (c != NULL) {
+    int64_t strides[RANK_MAX];
+    broadcast_strides(&c->shape, out, strides);
+    product.addend = (struct matrix){inputs[2], false, strides[0], strides[1]};
+  }
+  matrix_product(&product);
 }

@@ -1,5 +1,7 @@
-/* Ops that keep the elements and their order: Reshape, Flatten, Squeeze, Unsqueeze. */
+/* Ops that keep the elements and their order: Reshape, Flatten, Squeeze, Unsqueeze, Identity. */
 #include "ops/op.h"
+
+#include <string.h>
 
 static enum status count_mismatch(struct graph *graph, const struct node *node, const struct shape *shape) {
   return op_fail(graph, node, "%s has %lld elements, which do not fill the %lld of the new shape",
@@ -94,3 +96,19 @@ enum status infer_unsqueeze(struct graph *graph, struct node *node) {
   for (int i = 0, from = 0; i < shape.rank; i++) shape.dim[i] = listed[i] ? 1 : x->shape.dim[from++];
   return op_set_output(graph, node, 0, x->dtype, &shape, x->batched);
 }
+
+static void copy_all(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *out = node->outputs[0];
+  memcpy(outputs[0], inputs[0], (size_t)shape_elements(&out->shape) * dtype_size(out->dtype));
+}
+
+#define KEEPS_ELEMENTS(id)                                                                   \
+  void eval_##id(const struct node *node, const void *const *inputs, void *const *outputs) { \
+    copy_all(node, inputs, outputs);                                                         \
+  }
+
+KEEPS_ELEMENTS(identity)
+KEEPS_ELEMENTS(reshape)
+KEEPS_ELEMENTS(flatten)
+KEEPS_ELEMENTS(squeeze)
+KEEPS_ELEMENTS(unsqueeze)

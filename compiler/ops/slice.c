@@ -1,4 +1,6 @@
-#include "ops/op.h"
+#include "ops/eval.h"
+
+#include <assert.h>
 
 struct range {
   int64_t start, step, count;
@@ -59,4 +61,19 @@ enum status infer_slice(struct graph *graph, struct node *node) {
   struct shape shape = {.rank = x->shape.rank};
   for (int i = 0; i < shape.rank; i++) shape.dim[i] = ranges[i].count;
   return op_set_output(graph, node, 0, x->dtype, &shape, x->batched);
+}
+
+void eval_slice(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *x = node->inputs[0];
+  struct range ranges[RANK_MAX];
+  enum status status = slice_ranges(NULL, node, ranges);
+  assert(status == STATUS_OK);
+  (void)status;
+  int64_t strides[RANK_MAX] = {0}, offset = 0;
+  shape_strides(&x->shape, strides);
+  for (int i = 0; i < x->shape.rank; i++) {
+    offset += ranges[i].start * strides[i];
+    strides[i] *= ranges[i].step;
+  }
+  copy_strided(outputs[0], inputs[0], &node->outputs[0]->shape, strides, offset, dtype_size(x->dtype));
 }

@@ -1,7 +1,5 @@
 /* Transpose and Expand. */
-#include "ops/op.h"
-
-#include <string.h>
+#include "ops/eval.h"
 
 /* Without the attribute, the axes are reversed. */
 static int source_axis(const struct node *node, int axis) {
@@ -45,4 +43,19 @@ enum status infer_expand(struct graph *graph, struct node *node) {
   TRY(op_broadcast(graph, node, x, &broadcast));
   TRY(op_broadcast(graph, node, &wanted, &broadcast));
   return op_set_output(graph, node, 0, x->dtype, &broadcast.shape, broadcast.batched);
+}
+
+void eval_transpose(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *x = node->inputs[0];
+  int64_t from[RANK_MAX] = {0}, strides[RANK_MAX] = {0};
+  shape_strides(&x->shape, from);
+  for (int i = 0; i < x->shape.rank; i++) strides[i] = from[source_axis(node, i)];
+  copy_strided(outputs[0], inputs[0], &node->outputs[0]->shape, strides, 0, dtype_size(x->dtype));
+}
+
+void eval_expand(const struct node *node, const void *const *inputs, void *const *outputs) {
+  const struct value *x = node->inputs[0];
+  int64_t strides[RANK_MAX] = {0};
+  broadcast_strides(&x->shape, &node->outputs[0]->shape, strides);
+  copy_strided(outputs[0], inputs[0], &node->outputs[0]->shape, strides, 0, dtype_size(x->dtype));
 }

@@ -27,7 +27,7 @@ declare -A may=(
 # The room of a file of the tree.
 room() {
   case "$1" in
-    compiler/driver.*) echo driver ;;
+    compiler/driver*) echo driver ;;
     compiler/main.c) echo main ;;
     compiler/*/*) echo "$1" | cut -d/ -f2 ;;
     frontends/*) echo frontends ;;

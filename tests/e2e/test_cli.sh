@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The command line: help, exit statuses, messages, and output files that appear whole or not at all.
+. "$(dirname "$0")/checks.sh"
+
+check "--help" "$vitc" --help
+for command in import compile run compare predict bench preprocess inspect; do
+  check "--help names $command" grep -q "\b$command\b" <("$vitc" --help)
+  check "$command --help" "$vitc" "$command" --help
+  check "$command --help goes to stdout" test -s "$scratch/stdout" -a ! -s "$scratch/stderr"
+  expect 2 "$command without arguments" "$vitc" "$command"
+  expect 2 "$command --no-such-option" "$vitc" "$command" --no-such-option
+done
+check "--version" "$vitc" --version
+check "--version is one line" test "$("$vitc" --version | wc -l)" = 1
+expect 2 "no command" "$vitc"
+expect 2 "unknown command" "$vitc" no-such-command
+check "it goes to stderr" test -s "$scratch/stderr" -a ! -s "$scratch/stdout"
+
+cd "$scratch" || exit 1
+digits=$root/examples/digits/model
+image=$(find "$root/examples/digits/images/seven" -name '*.png' | sort | head -1)
+check "import" "$vitc" import "$digits" -o digits.json
+check "import writes both files" test -s digits.json -a -s digits.safetensors
+check "compile" "$vitc" compile digits.json -o digits.o --header digits.h
+check "compile writes both files" test -s digits.o -a -s digits.h
+check "run an object" "$vitc" run digits.o --image "$image" --output object.npy
+check "run a graph" "$vitc" run digits.json --image "$image" --output graph.npy
+check "they agree" npy close object.npy graph.npy
+check "compare" "$vitc" compare digits.json digits.o --image "$image"
+check "compare --json" "$vitc" compare digits.json digits.o --image "$image" --json
+check "it is JSON" python3 -m json.tool stdout
+check "predict" "$vitc" predict digits.o "$image"
+check "predict says seven" grep -q seven stdout
+check "predict --format json" "$vitc" predict digits.o "$image" --format json
+check "it is JSON" python3 -m json.tool stdout
+check "preprocess" "$vitc" preprocess digits.json "$image" -o pixels.npy
+check "run on its pixels" "$vitc" run digits.o --input pixels.npy --output pixels_out.npy
+check "the same bits as from the image" cmp pixels_out.npy object.npy
+check "inspect a graph" "$vitc" inspect digits.json
+check "inspect an object" "$vitc" inspect digits.o
+check "bench --json" "$vitc" bench digits.o --json
+check "it is JSON" python3 -m json.tool stdout
+
+rejects "import: no such source" missing "$vitc" import missing -o a.json
+rejects "compile: no such graph" missing.json "$vitc" compile missing.json -o a.o
+rejects "run: no such object" missing.o "$vitc" run missing.o --image "$image"
+rejects "inspect: not a model" "$image" "$vitc" inspect "$image"
+rejects "compile: not a model" "$image" "$vitc" compile "$image" -o a.o
+rejects "run: no such image" missing.png "$vitc" run digits.o --image missing.png
+expect 2 "compile: unknown precision" "$vitc" compile digits.json -o a.o --precision fp17
+expect 2 "compile: batch 0" "$vitc" compile digits.json -o a.o --batch 0
+check "no output of what failed" absent a.json a.safetensors a.o a.h
+
+echo "not an image" >broken.png
+expect 1 "predict: a broken image among good ones" "$vitc" predict digits.o broken.png "$image" --format csv
+check "the good one is classified" grep -q seven stdout
+check "the broken one is reported" grep -q '^vitc: broken.png: ' stderr
+
+expect 4 "compile: folder of the output missing" "$vitc" compile digits.json -o no/such/folder/a.o
+expect 4 "compile: disk full" "$vitc" compile digits.json -o /dev/full
+expect 4 "import: disk full" "$vitc" import "$digits" -o /dev/full
+expect 4 "preprocess: disk full" "$vitc" preprocess digits.json "$image" -o /dev/full
+for command in "inspect digits.json" "predict digits.o $image" "compare digits.json digits.o --image $image"; do
+  status=0
+  # shellcheck disable=SC2086
+  "$vitc" $command >/dev/full 2>stderr || status=$?
+  check "${command%% *}: stdout is full" test $status = 4
+done
+(
+  ulimit -f 8
+  trap '' XFSZ
+  "$vitc" compile digits.json -o limited.o --header limited.h >/dev/null 2>&1
+)
+check "compile: file size limit leaves exit status 4" test $? = 4
+check "nothing is left of it" absent limited.o limited.h
+mkdir kept && cp digits.json digits.safetensors kept
+cp digits.o kept/old.o
+rejects "compile over an old object, from a bad graph" kept/bad.json "$vitc" compile kept/bad.json -o kept/old.o
+check "the old object is as it was" cmp kept/old.o digits.o
+check "no temporary files are left" test "$(find . -name '*tmp*' -o -name '.*.??????' | wc -l)" = 0
+finish

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The example programs compile without a warning, with the commands that they give, and run.
+. "$(dirname "$0")/checks.sh"
+examples=$root/examples
+cd "$scratch" || exit 1
+flags=(-O2 -std=c11 -Wall -Wextra -Wshadow -Werror)
+runtime=("$build/libvitc_runtime.a" -ljpeg -lpng -lwebp -lpthread -lm)
+
+check "import digits" "$vitc" import "$examples/digits/model" -o digits.json
+check "import tiny" "$vitc" import --init random --seed 1 --arch vit_tiny_patch16_224 --image-size 64x64 -o tiny.json
+check "compile digits" "$vitc" compile digits.json -o digits.o --header digits.h
+check "compile tiny" "$vitc" compile tiny.json -o tiny.o --header tiny.h
+
+check "build classify" cc "${flags[@]}" -I"$root/runtime/include" -DMODEL=digits -include digits.h "$examples/classify/classify.c" digits.o "${runtime[@]}" -o classify
+for image in "$examples"/digits/images/*/*.png; do
+  label=$(basename "$(dirname "$image")")
+  check "classify $label" ./classify "$image"
+  # The files in images/ that the model gets wrong would show here; it gets all of them right.
+  check "it says $label" grep -q -E ": +$label " stdout
+done
+expect 1 "classify: an image that is none" ./classify classify
+
+check "build two_models" cc "${flags[@]}" -I"$root/runtime/include" -include digits.h -include tiny.h "$examples/two_models/two_models.c" digits.o tiny.o "${runtime[@]}" -o two_models
+check "two_models" ./two_models
+check "build own_threads" cc "${flags[@]}" -include digits.h "$examples/own_threads/own_threads.c" digits.o -lpthread -o own_threads
+check "own_threads" ./own_threads
+
+mkdir u8
+check "compile digits for 8-bit input" "$vitc" compile digits.json --input u8 -o u8/digits.o --header u8/digits.h
+check "build camera" cc "${flags[@]}" -include u8/digits.h "$examples/camera/camera.c" u8/digits.o -lm -o camera
+check "camera" sh -c './camera <"$1"' sh "$examples/camera/frame.ppm"
+check "it says seven" grep -q '^seven ' stdout
+expect 1 "camera: no frame" ./camera
+finish

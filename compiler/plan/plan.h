@@ -1,8 +1,9 @@
 /* The static plan: a fused graph becomes an ordered list of steps over places in one arena and one blob of packed weights.
  *
- * Every computed value gets a place: a buffer of the arena, an offset in it and strides. Values that are only another view of
- * a buffer (Split, Slice, Reshape, a part of a Concat, an in-place residual) share it. Buffers whose live ranges do not meet
- * share bytes. The arena is laid out once, for `group` images at a time: larger batches run group after group. */
+ * Every computed value gets a view: a buffer of the arena (or the caller's input or output), an offset in it and strides.
+ * Values that are only another view of a buffer (Split, Slice, Reshape, a part of a Concat, an in-place residual) share it.
+ * Buffers whose live ranges do not meet share bytes. The arena is laid out once, for `group` images at a time: a larger batch
+ * runs group after group. Everything lives in the arena given to plan_graph, the plan borrows the graph. */
 #ifndef VITC_PLAN_PLAN_H
 #define VITC_PLAN_PLAN_H
 
@@ -13,56 +14,100 @@
 #include <stdio.h>
 
 struct plan_options {
-  int64_t batch_max; /* 1 .. 65536 */
+  int64_t batch_max; /* 1 .. PLAN_BATCH_MAX */
 };
+
+enum { PLAN_BATCH_MAX = 65536 };
 
 struct buffer {
-  int64_t offset, bytes;     /* in the arena, for one group of images */
-  int first, last;           /* live range: indices of steps */
-  const struct value *value; /* the value that it was made for */
+  int64_t offset, bytes; /* in the arena, for one group of images */
+  int first, last;       /* live range: indices of steps, both included */
+  const char *name;      /* the value that it was made for, or what the scratch is */
 };
 
-enum place_kind { PLACE_NONE, PLACE_ARENA, PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT };
+enum memory { MEMORY_NONE, MEMORY_ARENA, MEMORY_INPUT, MEMORY_OUTPUT, MEMORY_WEIGHTS };
 
-/* Where the elements of a value are. Strides in elements; element (i0, i1, ..) of image g is at
- * base + offset + g * image_stride + sum of i_k * stride[k]. */
-struct place {
-  enum place_kind kind;
-  int buffer;     /* PLACE_ARENA: index of plan.buffers; PLACE_INPUT/OUTPUT: index of the graph's input or output */
-  int64_t offset; /* elements from the start of the buffer */
+/* Where the elements of a value are: element (i0, i1, ..) of image g is at
+ * base + offset + g * image_stride + sum of i_k * stride[k], all in elements. */
+struct view {
+  enum memory memory;
+  int index;      /* ARENA: buffer; INPUT, OUTPUT: of the graph; WEIGHTS: packed constant */
+  int64_t offset; /* elements */
+  struct shape shape;
   int64_t stride[RANK_MAX];
-  int64_t image_stride; /* 0 when the value is not batched */
+  int64_t image_stride; /* 0 when the value is the same for all images */
+  enum dtype dtype;
+};
+
+enum pack_layout {
+  PACK_ROW_MAJOR, /* the constant as it is */
+  PACK_PANELS,    /* B (k x n) in panels of 16 columns, as kernels.h's GEMM reads it */
 };
 
 struct packed {
-  const struct value *value; /* the constant (or Transpose of a constant) */
-  enum { PACK_ROW_MAJOR, PACK_PANELS } layout;
+  const struct value *value; /* the constant */
+  enum pack_layout layout;
+  bool transposed;       /* PACK_PANELS: the constant holds B's transpose (n x k) */
+  int64_t k, n, groups;  /* PACK_PANELS: of each of `groups` matrices, one after the other */
   int64_t offset, bytes; /* in the weights blob; 64-byte aligned */
 };
 
+enum step_kind {
+  STEP_GEMM,      /* inputs: A, B panels, [layer norm scale, bias]; scratch: normalised A */
+  STEP_ATTENTION, /* inputs: q, k, v; scratch: packed keys */
+  STEP_ROWS,      /* inputs: x, [scale, bias]: LayerNormalization, Softmax over the last axes */
+  STEP_STRIDED,   /* inputs: x: element by element; movement by the strides of x */
+  STEP_MATMUL,    /* inputs: A, B, both computed */
+  STEP_REDUCE,    /* inputs: x: ReduceMean over `axes` */
+  STEP_CONV,      /* inputs: x, W panels */
+};
+
+/* One elementwise operation on the step's result. */
+struct step_stage {
+  enum op op;
+  int running;     /* position of the running value in a binary operation */
+  int approximate; /* Gelu: tanh form */
+  int operand;     /* index into inputs, or -1: `scalar`, or unary */
+  bool unary;
+  float scalar;
+};
+
+enum { STEP_INPUTS_MAX = 20, STEP_STAGES_MAX = 16 };
+
 struct step {
+  enum step_kind kind;
   const struct node *node;
-  int index;
+  int node_index; /* position in the graph */
+  bool batched;   /* once per image, else once per run */
+  bool has_layer_norm;
+  struct view out, inputs[STEP_INPUTS_MAX];
+  int input_count, stage_count;
+  struct step_stage stages[STEP_STAGES_MAX];
+  int scratch;   /* buffer, or -1 */
+  unsigned axes; /* STEP_REDUCE: bit mask */
 };
 
 struct plan {
   const struct graph *graph;
   int64_t batch_max, group;
-  int step_count;
+  int step_count, buffer_count, packed_count;
   struct step *steps;
-  int buffer_count;
   struct buffer *buffers;
-  struct place *places; /* by value id */
-  int packed_count;
   struct packed *packed;
+  struct view *views; /* by value id; MEMORY_NONE when the value is never in memory */
   int64_t arena_bytes, weights_bytes;
 };
 
 MUST_USE enum status plan_graph(const struct graph *graph, const struct plan_options *options, struct arena *arena,
-                                struct plan *out_plan, struct diag *diag);
+                                struct plan *out_plan);
 
-/* The packed constant of `value` in a layout, or NULL. */
-const struct packed *plan_packed(const struct plan *plan, const struct value *value);
+/* Rows and columns of a view whose axes before the last have one common stride: true when it is such a matrix with columns
+ * next to each other. */
+bool view_matrix(const struct view *view, int64_t *out_rows, int64_t *out_columns, int64_t *out_row_stride);
+
+/* Elements between panels of 16 columns of a packed B with k rows: one cache line more than k lines when k is even, so that the
+ * panels that one tile reads do not fall into the same sets of the L1 cache. */
+int64_t pack_panel_stride(int64_t k);
 
 /* Streams the weights blob: `write` gets consecutive runs of bytes. Stops at the first status that is not STATUS_OK. */
 typedef enum status (*plan_sink)(void *context, const void *bytes, size_t size);

@@ -1,0 +1,53 @@
+/* The planner's state, shared by its files. Lives for one plan_graph. */
+#ifndef VITC_PLAN_PLANNER_H
+#define VITC_PLAN_PLANNER_H
+
+#include "plan/plan.h"
+
+/* A value that is written straight into its place in a Concat's result. */
+struct embedding {
+  const struct node *concat;
+  int64_t start; /* along the Concat's axis */
+};
+
+struct planner {
+  const struct graph *graph;
+  struct arena *arena;
+  struct plan *plan;
+  int node_index;               /* of the node being planned */
+  int *last_use;                /* by value id: index of the last node that reads it; node_count for outputs, -1 unused */
+  bool *reshaped;               /* by value id: some user joins its last axis with others */
+  bool *steps_done;             /* by value id: already in memory by an earlier node */
+  struct embedding *embeddings; /* by value id */
+  int step_capacity, buffer_capacity, packed_capacity;
+};
+
+/* live.c */
+void live_analyze(struct planner *p);
+int live_add_buffer(struct planner *p, const char *name, int64_t bytes);
+void live_extend(struct planner *p, int buffer, int last);
+void live_assign_offsets(struct planner *p);
+
+/* pack.c: the packed constant for `value` in this form, made on first use. */
+int pack_constant(struct planner *p, const struct value *value);
+int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups);
+
+/* step.c: a new step at the end. */
+struct step *steps_new(struct planner *p, enum step_kind kind, const struct node *node);
+MUST_USE enum status steps_copy(struct planner *p, const struct view *from, const struct view *to, const struct node *node);
+
+/* place.c: where values go */
+MUST_USE enum status place_value(struct planner *p, const struct value *value, const struct view *in_place);
+struct view place_temporary(struct planner *p, const char *name, const struct shape *shape, bool batched);
+struct view place_of(struct planner *p, const struct value *value);
+bool place_dies_here(const struct planner *p, const struct view *view);
+/* Outputs of a movement op as views of its input's memory: false when the op must copy. */
+bool place_movement(struct planner *p, const struct node *node);
+/* The view that a Slice with constant bounds is. */
+bool place_slice(const struct node *node, const struct view *from, struct view *out_view);
+int64_t place_constant_int(const struct value *value, int64_t index);
+
+/* plan.c: the fault's one line, with file, node and why. */
+MUST_USE enum status plan_refuse(const struct planner *p, const struct node *node, const char *why);
+
+#endif

@@ -1,0 +1,123 @@
+/* MatMul and Conv: products with packed constants, and of two computed values. */
+#include "plan/step.h"
+#include "plan/view.h"
+
+static bool stage_fits_gemm(const struct step *step, const struct step_stage *stage) {
+  if (stage->op == OP_pow) return false;
+  if (stage->operand < 0) return true;
+  const struct view *view = &step->inputs[stage->operand];
+  int rank = view->shape.rank;
+  int64_t rows, columns, row_stride;
+  bool column = view->image_stride == 0 && (view->shape.dim[rank - 1] == 1 || view->stride[rank - 1] == 1);
+  for (int i = 0; i + 1 < rank; i++) column &= view->shape.dim[i] == 1 || view->stride[i] == 0;
+  if (column) return true;
+  if (!view_matrix(view, &rows, &columns, &row_stride)) return false;
+  for (int i = 0; i < rank; i++)
+    if (view->shape.dim[i] > 1 && view->stride[i] == 0) return false;
+  return true;
+}
+
+const struct value *product_panels(const struct node *node, bool *out_transposed) {
+  const struct value *b = node->inputs[1];
+  *out_transposed = false;
+  if (b->data == NULL && b->producer != NULL && b->producer->op == OP_transpose && b->producer->inputs[0]->data != NULL &&
+      b->producer->epilogue_count == 0 && b->shape.rank == 2) {
+    const struct attr *perm = node_attr(b->producer, "perm");
+    *out_transposed = perm == NULL || perm->ints[0] == 1;
+    b = b->producer->inputs[0];
+  }
+  return b->data != NULL && b->shape.rank == 2 && b->dtype == DTYPE_F32 ? b : NULL;
+}
+
+static enum status add_layer_norm_prologue(struct planner *p, struct step *step, const struct node *norm) {
+  int64_t axis = node_int(norm, "axis");
+  const struct value *scale = norm->inputs[1];
+  if (axis != -1 && axis != step->inputs[0].shape.rank - 1)
+    return plan_refuse(p, norm, "fused along an axis other than the last");
+  step->has_layer_norm = true;
+  struct view view = place_of(p, scale);
+  step_add_input(step, &view);
+  bool bias = norm->input_count > 2 && norm->inputs[2] != NULL;
+  if (bias) {
+    view = place_of(p, norm->inputs[2]);
+    step_add_input(step, &view);
+  }
+  struct view normal = place_temporary(p, "normalised rows", &step->inputs[0].shape, step->inputs[0].image_stride != 0);
+  step->scratch = normal.index;
+  return STATUS_OK;
+}
+
+static enum status gemm_steps(struct planner *p, const struct node *node, const struct value *b, bool transposed) {
+  struct view a = place_of(p, node->inputs[0]);
+  TRY(step_as_matrix(p, node, "rows for the product", node->inputs[0]->batched, &a));
+  TRY(step_place_result(p, node, &a, 1));
+  struct view out = place_of(p, node->outputs[0]), target = out;
+  int64_t rows, columns, row_stride;
+  if (!view_matrix(&out, &rows, &columns, &row_stride))
+    target = place_temporary(p, "product", &out.shape, node->outputs[0]->batched);
+  struct step *step = steps_new(p, STEP_GEMM, node);
+  step_set_out(step, &target);
+  step_add_input(step, &a);
+  struct view panels = {.memory = MEMORY_WEIGHTS, .index = pack_panels(p, b, transposed, 1), .dtype = DTYPE_F32};
+  step_add_input(step, &panels);
+  if (node->prologue_count > 0) TRY(add_layer_norm_prologue(p, step, node->prologue[0]));
+  int taken = 0;
+  for (; taken < node->epilogue_count; taken++) {
+    int stages = step->stage_count, inputs = step->input_count;
+    TRY(step_add_stage(p, step, node->epilogue[taken], step_running(node->epilogue[taken])));
+    if (step->stage_count == stages || stage_fits_gemm(step, &step->stages[stages])) continue;
+    step->stage_count = stages;
+    step->input_count = inputs;
+    break;
+  }
+  TRY(step_epilogue(p, node, &target, taken));
+  if (view_same_layout(&target, &out)) return STATUS_OK;
+  return steps_copy(p, &target, &out, node);
+}
+
+enum status product_steps(struct planner *p, const struct node *node) {
+  bool transposed;
+  const struct value *panels = product_panels(node, &transposed);
+  if (panels != NULL) return gemm_steps(p, node, panels, transposed);
+  if (node->inputs[0]->shape.rank < 2 || node->inputs[1]->shape.rank < 2)
+    return plan_refuse(p, node, "compiled products need operands of rank 2 or more");
+  if (node->prologue_count > 0) return plan_refuse(p, node, "a normalisation was fused into a product of two computed values");
+  struct view a = place_of(p, node->inputs[0]), b = place_of(p, node->inputs[1]);
+  if (b.stride[b.shape.rank - 1] != 1 && b.shape.dim[b.shape.rank - 1] > 1) {
+    struct view copy = place_temporary(p, "product operand", &b.shape, node->inputs[1]->batched);
+    TRY(steps_copy(p, &b, &copy, node));
+    b = copy;
+  }
+  TRY(place_value(p, node->outputs[0], NULL));
+  struct view out = place_of(p, node->outputs[0]);
+  struct step *step = steps_new(p, STEP_MATMUL, node);
+  step_set_out(step, &out);
+  struct shape batch = out.shape;
+  batch.dim[batch.rank - 1] = a.shape.dim[a.shape.rank - 1];
+  a = view_broadcast(&a, &batch);
+  batch.dim[batch.rank - 2] = b.shape.dim[b.shape.rank - 2];
+  batch.dim[batch.rank - 1] = out.shape.dim[out.shape.rank - 1];
+  b = view_broadcast(&b, &batch);
+  step_add_input(step, &a);
+  step_add_input(step, &b);
+  return step_epilogue(p, node, &out, 0);
+}
+
+enum status conv_steps(struct planner *p, const struct node *node) {
+  if (node->inputs[0]->shape.rank != 4) return plan_refuse(p, node, "compiled convolutions are two-dimensional");
+  if (node->inputs[1]->data == NULL || node->inputs[1]->dtype != DTYPE_F32)
+    return plan_refuse(p, node, "the convolution's weight must be a float32 constant");
+  TRY(place_value(p, node->outputs[0], NULL));
+  struct view out = place_of(p, node->outputs[0]), x = place_of(p, node->inputs[0]);
+  int64_t groups = node_int(node, "group");
+  struct view weight = {.memory = MEMORY_WEIGHTS, .index = pack_panels(p, node->inputs[1], true, groups), .dtype = DTYPE_F32};
+  struct step *step = steps_new(p, STEP_CONV, node);
+  step_set_out(step, &out);
+  step_add_input(step, &x);
+  step_add_input(step, &weight);
+  if (node->input_count > 2 && node->inputs[2] != NULL) {
+    struct view bias = place_of(p, node->inputs[2]);
+    step_add_input(step, &bias);
+  }
+  return step_epilogue(p, node, &out, 0);
+}

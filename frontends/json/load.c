@@ -202,7 +202,8 @@ static enum status read_output(const struct reader *r, const cJSON *item, const 
   }
   if (!cJSON_IsString(name)) return reject(r, "%sexpected a name, or an object with one", where);
   struct value *value = graph_find(graph, name->valuestring);
-  if (!value || (!value->producer && value->data))
+  if (value && value->data) return reject(r, "%s\"%s\" is a constant, not an output of any node", where, value->name);
+  if (!value)
     return reject(r, "%s\"%s\" is not an output of any node%s", where, name->valuestring,
                   reader_hint(r, reader_nearest_value(r, name->valuestring)));
   for (int i = 0; i < graph->output_count; i++)

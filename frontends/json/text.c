@@ -143,7 +143,8 @@ static enum status scan_number(struct scanner *s) {
   digits[length] = 0;
   double number = strtod(digits, NULL);
   if (!isfinite(number)) return fail_at(s, start, "a number too large for a double");
-  if (whole && fabs(number) > 9007199254740992.0) return fail_at(s, start, "an integer beyond 2^53");
+  if (whole && (length > 17 || llabs(strtoll(digits, NULL, 10)) > 1LL << 53))
+    return fail_at(s, start, "an integer beyond 2^53");
   return STATUS_OK;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What README.md names is there: every path of the tree in code spans and code blocks, every vitc command, and every option that a
+# What README.md names is there: every path of the tree in code spans and (indented) code blocks, every vitc command, and every option that a
 # command line in a code block gives to it (by the command's own --help).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,7 +15,7 @@ verdict() {
   fi
 }
 
-code=$(awk '/^ *```/ { fence = !fence; next } fence { print; next } { while (match($0, /`[^`]+`/)) { print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } }' README.md)
+code=$(awk '/^    / { sub(/^    /, ""); print; next } { while (match($0, /`[^`]+`/)) { print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } }' README.md)
 
 while read -r path; do
   status=0

@@ -20,6 +20,11 @@ for image in "$examples"/digits/images/*/*.png; do
 done
 expect 1 "classify: an image that is none" ./classify classify
 
+# The program that README.md shows, as it stands there.
+awk '/^    #include "digits.h"/ { on = 1 } /^[^ ]/ { on = 0 } on { sub(/^    /, ""); print }' "$root/README.md" | sed '/^cc /,$d' >program.c
+check "build the README's program" cc "${flags[@]}" -I. program.c digits.o -o program
+check "README's program" ./program
+
 check "build two_models" cc "${flags[@]}" -I"$root/runtime/include" -include digits.h -include tiny.h "$examples/two_models/two_models.c" digits.o tiny.o "${runtime[@]}" -o two_models
 check "two_models" ./two_models
 check "build own_threads" cc "${flags[@]}" -include digits.h "$examples/own_threads/own_threads.c" digits.o -lpthread -o own_threads

@@ -38,6 +38,9 @@ agrees deit_tiny_distilled --arch deit_tiny_distilled_patch16_224
 agrees base_in21k --arch vit_base_patch16_224_in21k --image-size 64x64
 agrees features --arch vit_tiny_patch16_224 --num-classes 0 --image-size 80x112
 agrees classes_37 --arch vit_tiny_patch16_224 --num-classes 37 --image-size 80x112
+odd=vit:dim=100,depth=3,heads=5,head_dim=20,mlp=333,patch=16,image=96x64,classes=13
+agrees odd --arch "$odd"
+batches odd_batches 96 64 --arch "$odd"
 batches tiny_batches 80 112 --arch vit_tiny_patch16_224 --image-size 80x112
 batches deit_batches 64 64 --arch deit_tiny_distilled_patch16_224 --image-size 64x64
 

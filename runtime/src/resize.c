@@ -93,31 +93,37 @@ static void weigh(const struct axis *axis, uint32_t out, uint32_t start, uint32_
   }
 }
 
-/* The columns of `window` from rows [top, top + rows) of the image. */
-static vitc_image_status pass_horizontal(const vitc_image *image, const struct window *window, const struct axis *axis,
-                                         uint32_t top, uint32_t rows, uint8_t *to) {
+/* Part of an image: `pixels` is its column `left` in row `top`. */
+struct view {
+  const uint8_t *pixels;
+  size_t stride, readable; /* bytes; readable from `pixels` on */
+  uint32_t left, top;
+};
+
+static struct view view_of(const vitc_image *image, uint32_t left, uint32_t top) {
+  size_t stride = (size_t)image->width * 3, skipped = top * stride + (size_t)left * 3;
+  return (struct view){image->pixels + skipped, stride, stride * image->height - skipped, left, top};
+}
+
+/* Outputs [first, first + count) of the axis in each of the view's first `rows` rows. */
+static vitc_image_status pass_horizontal(const struct view *view, uint32_t rows, const struct axis *axis, uint32_t first,
+                                         uint32_t count, uint8_t *to) {
   size_t room = room_of(axis), kept = WEIGHTS_KEPT / room ? WEIGHTS_KEPT / room : 1;
-  if (kept > window->width) kept = window->width;
+  if (kept > count) kept = count;
   double *scratch = malloc(room * sizeof *scratch);
   int32_t *weights = malloc(kept * room * sizeof *weights);
   uint32_t *spans = malloc(kept * 2 * sizeof *spans);
   vitc_image_status status = scratch && weights && spans ? VITC_IMAGE_OK : VITC_IMAGE_E_MEMORY;
 
-  size_t stride = (size_t)image->width * 3;
-  struct horizontal_pass pass = {.from = image->pixels + top * stride,
-                                 .stride = stride,
-                                 .readable = (image->height - top) * stride,
-                                 .to = to,
-                                 .rows = rows,
-                                 .width = window->width,
-                                 .left = window->left};
+  struct horizontal_pass pass = {view->pixels, view->stride, view->readable, to, rows, count, first};
   struct taps taps = {.room = room, .start = spans, .length = spans ? spans + kept : NULL, .weights = weights};
-  for (uint32_t done = 0; status == VITC_IMAGE_OK && done < window->width; done += taps.count) {
-    taps.first = window->left + done;
-    taps.count = window->width - done < kept ? window->width - done : (uint32_t)kept;
+  for (uint32_t done = 0; status == VITC_IMAGE_OK && done < count; done += taps.count) {
+    taps.first = first + done;
+    taps.count = count - done < kept ? count - done : (uint32_t)kept;
     for (uint32_t i = 0; i < taps.count; i++) {
       span_of(axis, taps.first + i, &taps.start[i], &taps.length[i]);
       weigh(axis, taps.first + i, taps.start[i], taps.length[i], scratch, weights + i * room);
+      taps.start[i] -= view->left;
     }
     resample_horizontal(&pass, &taps);
   }
@@ -127,58 +133,86 @@ static vitc_image_status pass_horizontal(const vitc_image *image, const struct w
   return status;
 }
 
-/* Row 0 of `from` is row `top` of the image that is resized. */
-static vitc_image_status pass_vertical(const uint8_t *from, size_t stride, const struct window *window, const struct axis *axis,
-                                       uint32_t top, uint8_t *to) {
-  size_t room = room_of(axis), bytes = (size_t)window->width * 3;
+/* Outputs [first, first + count) of the axis in each of the view's first `columns` columns. */
+static vitc_image_status pass_vertical(const struct view *view, uint32_t columns, const struct axis *axis, uint32_t first,
+                                       uint32_t count, uint8_t *to) {
+  size_t room = room_of(axis), bytes = (size_t)columns * 3;
   double *scratch = malloc(room * sizeof *scratch);
   int32_t *weights = malloc(room * sizeof *weights);
   vitc_image_status status = scratch && weights ? VITC_IMAGE_OK : VITC_IMAGE_E_MEMORY;
-  for (uint32_t y = 0; status == VITC_IMAGE_OK && y < window->height; y++) {
+  for (uint32_t y = 0; status == VITC_IMAGE_OK && y < count; y++) {
     uint32_t start, length;
-    span_of(axis, window->top + y, &start, &length);
-    weigh(axis, window->top + y, start, length, scratch, weights);
-    resample_vertical(from + (start - top) * stride, stride, length, weights, bytes, to + y * bytes);
+    span_of(axis, first + y, &start, &length);
+    weigh(axis, first + y, start, length, scratch, weights);
+    resample_vertical(view->pixels + (start - view->top) * view->stride, view->stride, length, weights, bytes, to + y * bytes);
   }
   free(scratch);
   free(weights);
   return status;
 }
 
+/* The inputs that outputs [first, first + count) are made of. */
+static void inputs_of(const struct axis *axis, uint32_t first, uint32_t count, uint32_t *out_first, uint32_t *out_count) {
+  uint32_t last, length;
+  span_of(axis, first, out_first, &length);
+  span_of(axis, first + count - 1, &last, &length);
+  *out_count = last + length - *out_first;
+}
+
+/* Since version 13 Pillow starts with the columns where they lose more than twice as many pixels as the rows; the order shows,
+ * as the first pass is rounded to bytes. */
+static int vertical_first(const vitc_image *image, const struct window *window) {
+  int64_t fewer_rows = (int64_t)image->height - window->full_height, fewer_columns = (int64_t)image->width - window->full_width;
+  return fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
+}
+
+static vitc_image_status two_passes(const vitc_image *image, const struct window *window, const struct axis *across,
+                                    const struct axis *down, uint8_t *to) {
+  uint32_t left, top, columns, rows;
+  inputs_of(across, window->left, window->width, &left, &columns);
+  inputs_of(down, window->top, window->height, &top, &rows);
+  int down_first = vertical_first(image, window);
+  if (down_first)
+    rows = window->height;
+  else
+    columns = window->width;
+  if ((uint64_t)rows * columns > VITC_PIXELS_MAX) return VITC_IMAGE_E_SIZE;
+  size_t stride = (size_t)columns * 3;
+  uint8_t *between = malloc(rows * stride);
+  if (!between) return VITC_IMAGE_E_MEMORY;
+
+  vitc_image_status status;
+  if (down_first) {
+    struct view from = view_of(image, left, top), half = {between, stride, rows * stride, left, 0};
+    status = pass_vertical(&from, columns, down, window->top, window->height, between);
+    if (status == VITC_IMAGE_OK) status = pass_horizontal(&half, rows, across, window->left, window->width, to);
+  } else {
+    struct view from = view_of(image, left, top), half = {between, stride, rows * stride, 0, top};
+    status = pass_horizontal(&from, rows, across, window->left, window->width, between);
+    if (status == VITC_IMAGE_OK) status = pass_vertical(&half, columns, down, window->top, window->height, to);
+  }
+  free(between);
+  return status;
+}
+
 static vitc_image_status resample_filtered(const vitc_image *image, const struct window *window, const struct filter *filter,
-                                           vitc_image *out_image) {
+                                           uint8_t *to) {
   struct axis across = axis_of(filter, image->width, window->full_width);
   struct axis down = axis_of(filter, image->height, window->full_height);
   int need_across = image->width != window->full_width, need_down = image->height != window->full_height;
-  uint32_t top = window->top, rows = window->height;
-  if (need_down) {
-    uint32_t last, length;
-    span_of(&down, window->top, &top, &length);
-    span_of(&down, window->top + window->height - 1, &last, &length);
-    rows = last + length - top;
-  }
-
-  const uint8_t *from = image->pixels + (top * (size_t)image->width + window->left) * 3;
-  size_t stride = (size_t)image->width * 3;
-  uint8_t *between = NULL;
-  vitc_image_status status = VITC_IMAGE_OK;
-  if (need_across && need_down) {
-    if ((uint64_t)rows * window->width > VITC_PIXELS_MAX) return VITC_IMAGE_E_SIZE;
-    between = malloc((size_t)rows * window->width * 3);
-    if (!between) return VITC_IMAGE_E_MEMORY;
-  }
+  if (need_across && need_down) return two_passes(image, window, &across, &down, to);
   if (need_across) {
-    status = pass_horizontal(image, window, &across, top, rows, between ? between : out_image->pixels);
-    from = between;
-    stride = (size_t)window->width * 3;
+    struct view rows = view_of(image, 0, window->top);
+    return pass_horizontal(&rows, window->height, &across, window->left, window->width, to);
   }
-  if (status == VITC_IMAGE_OK && need_down)
-    status = pass_vertical(from, stride, window, &down, top, out_image->pixels);
-  else if (!need_across)
-    for (uint32_t y = 0; y < rows; y++)
-      memcpy(out_image->pixels + y * (size_t)window->width * 3, from + y * stride, (size_t)window->width * 3);
-  free(between);
-  return status;
+  if (need_down) {
+    struct view columns = view_of(image, window->left, 0);
+    return pass_vertical(&columns, window->width, &down, window->top, window->height, to);
+  }
+  struct view part = view_of(image, window->left, window->top);
+  size_t bytes = (size_t)window->width * 3;
+  for (uint32_t y = 0; y < window->height; y++) memcpy(to + y * bytes, part.pixels + y * part.stride, bytes);
+  return VITC_IMAGE_OK;
 }
 
 /* Input positions that are accumulated one step after the other, as Pillow does: a product would round elsewhere. UINT32_MAX
@@ -216,7 +250,8 @@ vitc_image_status image_resample(const vitc_image *image, const struct window *w
   if (!weighted && filter != VITC_NEAREST) return VITC_IMAGE_E_ARGUMENT;
   vitc_image_status status = image_alloc(window->width, window->height, out_image, &none);
   if (status != VITC_IMAGE_OK) return status;
-  status = weighted ? resample_filtered(image, window, weighted, out_image) : resample_nearest(image, window, out_image);
+  status =
+      weighted ? resample_filtered(image, window, weighted, out_image->pixels) : resample_nearest(image, window, out_image);
   if (status != VITC_IMAGE_OK) vitc_image_free(out_image);
   return status;
 }

@@ -37,7 +37,8 @@ vitc_image_status vitc_image_load(const char *path, vitc_image *out_image, char 
 vitc_image_status vitc_image_decode(const void *bytes, size_t size, vitc_image *out_image, char *detail, size_t detail_size);
 void vitc_image_free(vitc_image *image);
 
-/* Pillow's Image.resize, bit for bit. */
+/* Pillow's Image.resize, bit for bit, as since version 13 (which makes the vertical pass first where the height shrinks by more
+ * than twice as many pixels as the width; older versions never do). */
 vitc_image_status vitc_image_resize(const vitc_image *image, uint32_t width, uint32_t height, vitc_filter filter,
                                     vitc_image *out_image);
 

@@ -45,11 +45,16 @@ static enum status recognise(struct vit_config *config, struct tensors *tensors)
   return STATUS_OK;
 }
 
-static void set_classes(struct vit_config *config, const struct import_options *options) {
-  if (options->num_classes < 0) return;
-  if (config->classes != options->num_classes) config->label_count = 0;
-  config->classes = options->num_classes;
+static enum status set_classes(struct vit_config *config, const struct import_options *options, const struct tensors *tensors) {
+  int64_t classes = options->num_classes;
+  if (classes < 0) return STATUS_OK;
+  const struct weight *head = tensors->random ? NULL : tensors_find(tensors, PART_HEAD, 0, "weight");
+  if (classes && head && head->shape.rank == 2 && head->shape.dim[0] != classes)
+    return diag_fail(tensors->diag, STATUS_INPUT, "%s: %s is %s, but --num-classes is %lld: 0 drops the head", tensors->file,
+                     head->name, shape_text(tensors->arena, &head->shape), (long long)classes);
+  config->classes = classes;
   config->classes_given = true;
+  return STATUS_OK;
 }
 
 static void report(const struct vit_config *config, const struct tensors *tensors, const struct graph *graph) {
@@ -75,8 +80,7 @@ static void report(const struct vit_config *config, const struct tensors *tensor
 
 /* Labels, preprocessing and the checks that every graph passes. */
 static enum status finish(struct vit_config *config, int64_t height, int64_t width, struct graph *graph) {
-  preprocess_defaults(config);
-  preprocess_scale(&config->preprocess, config, height, width);
+  preprocess_finish(config, height, width);
   graph->preprocess = config->preprocess;
   if (config->classes && config->label_count == config->classes) {
     graph->label_count = config->label_count;
@@ -98,7 +102,7 @@ enum status vit_import(struct vit_config *config, const char *file, const struct
     height = options->image_height;
     width = options->image_width;
   }
-  set_classes(config, options);
+  TRY(set_classes(config, options, &tensors));
   if (!tensors.random) vit_follow_tensors(config, &tensors, height, width);
   if (config->epsilon == 0) config->epsilon = config->family->epsilon;
   const char *name = options->name ? options->name : frontend_identifier(arena, options->arch ? options->arch : file);

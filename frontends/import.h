@@ -83,12 +83,15 @@ struct vit_config {
   bool two_heads;   /* the class and the distillation token each have a head, and the mean is the answer */
   bool embed_class; /* the position table has rows for the prefix tokens */
   bool layer_scale;
-  bool mean_pool, pool_prefix;       /* mean over the patches, with the prefix tokens too */
-  bool norm, pooled_norm;            /* LayerNorm before, after pooling */
-  double scale;                      /* of q k^T; 0: 1/sqrt(head_dim) */
-  double epsilon;                    /* 0: the family's */
-  struct vitc_preprocess preprocess; /* of the size above */
-  enum arch_preprocess defaults;     /* when the struct above is unknown */
+  bool mean_pool, pool_prefix; /* mean over the patches, with the prefix tokens too */
+  bool norm, pooled_norm;      /* LayerNorm before, after pooling */
+  double scale;                /* of q k^T; 0: 1/sqrt(head_dim) */
+  double epsilon;              /* 0: the family's */
+  bool gelu_tanh;              /* the tanh form of GELU */
+  struct vitc_preprocess preprocess;
+  double crop_pct;               /* not 0: resize and crop follow timm's rule from it */
+  bool squash;                   /* with crop_pct: both edges are resized, aspect ignored */
+  enum arch_preprocess defaults; /* when the struct above is unknown */
   int label_count;
   const char **labels;
 };
@@ -151,12 +154,8 @@ const char *resample_text(enum resample resample);
 
 /* ---- import_preprocess.c */
 
-/* The preprocessing of config->defaults for config's image size; leaves a known one as it is. */
-void preprocess_defaults(struct vit_config *config);
-/* timm's evaluation transform: edges floor(size / crop_pct), then the crop. */
-void preprocess_timm(struct vitc_preprocess *preprocess, int64_t height, int64_t width, double crop_pct, bool squash);
-/* Scales resize and crop from the size in `config` to height x width. */
-void preprocess_scale(struct vitc_preprocess *preprocess, const struct vit_config *config, int64_t height, int64_t width);
+/* config->preprocess, or where it is unknown that of config->defaults, for a model whose images are height x width. */
+void preprocess_finish(struct vit_config *config, int64_t height, int64_t width);
 
 /* ---- import_build.c */
 

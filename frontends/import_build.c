@@ -236,6 +236,7 @@ static enum status layer_scale(struct builder *b, enum part part, int64_t block,
 static enum status block(struct builder *b, int64_t index, struct value **x) {
   const struct vit_config *config = b->config;
   struct value *residual = *x, *branch = *x;
+  struct node *gelu;
   const char *path = module_path(b, PART_NORM1, index), *dot = strrchr(path, '.');
   path = arena_strndup(b->graph->arena, path, (size_t)(dot - path));
   TRY(layer_norm(b, PART_NORM1, index, module_path(b, PART_NORM1, index), &branch));
@@ -244,7 +245,8 @@ static enum status block(struct builder *b, int64_t index, struct value **x) {
   residual = branch = binary(b, join(b, path, "residual1"), OP_add, residual, branch);
   TRY(layer_norm(b, PART_NORM2, index, module_path(b, PART_NORM2, index), &branch));
   TRY(linear(b, PART_FC1, index, config->dim, config->mlp, true, &branch));
-  branch = add_node(b, join(b, path, "gelu"), OP_gelu, &branch, 1, NULL);
+  branch = add_node(b, join(b, path, "gelu"), OP_gelu, &branch, 1, &gelu);
+  if (config->gelu_tanh) node_set_string(b->graph, gelu, "approximate", "tanh");
   TRY(linear(b, PART_FC2, index, config->mlp, config->dim, true, &branch));
   TRY(layer_scale(b, PART_SCALE2, index, &branch));
   *x = binary(b, join(b, path, "residual2"), OP_add, residual, branch);

@@ -1,0 +1,12 @@
+/* A folder as transformers saves it: config.json of model_type vit or deit, model.safetensors (or shards), and
+ * preprocessor_config.json. */
+#ifndef VITC_FRONTENDS_HUGGINGFACE_H
+#define VITC_FRONTENDS_HUGGINGFACE_H
+
+#include "frontend.h"
+
+bool huggingface_probe(const char *source, const struct import_options *options);
+enum status huggingface_import(const char *source, const struct import_options *options, struct arena *arena,
+                               struct weights *weights, struct graph *out_graph, struct diag *diag);
+
+#endif

@@ -1,0 +1,88 @@
+#include "huggingface/processor.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* {"height": h, "width": w}, {"shortest_edge": s}, or the older single number, which means a square here. */
+static enum status read_size(const struct config *config, const char *key, uint32_t *out_height, uint32_t *out_width,
+                             bool *out_shortest) {
+  const cJSON *item = config_get(config, key);
+  int64_t height = *out_height, width = *out_width, shortest = 0;
+  struct config size;
+  if (!item) return STATUS_OK;
+  if (cJSON_IsObject(item)) {
+    TRY(config_child(config, key, &size));
+    TRY(config_integer(&size, "shortest_edge", 1, CONFIG_IMAGE_MAX, &shortest));
+    height = width = shortest;
+    TRY(config_integer(&size, "height", 1, CONFIG_IMAGE_MAX, &height));
+    TRY(config_integer(&size, "width", 1, CONFIG_IMAGE_MAX, &width));
+  } else {
+    TRY(config_integer(config, key, 1, CONFIG_IMAGE_MAX, &height));
+    width = height;
+  }
+  if (height == 0 || width == 0) return config_reject(config, key, "height and width, or shortest_edge");
+  *out_height = (uint32_t)height;
+  *out_width = (uint32_t)width;
+  *out_shortest = shortest != 0;
+  return STATUS_OK;
+}
+
+static enum status read_filter(const struct config *config, struct vitc_preprocess *preprocess) {
+  static const int filters[] = {VITC_NEAREST, VITC_LANCZOS, VITC_BILINEAR, VITC_BICUBIC}; /* Pillow's numbers */
+  int64_t resample = -1;
+  TRY(config_integer(config, "resample", 0, 3, &resample));
+  if (resample >= 0) preprocess->filter = (uint32_t)filters[resample];
+  return STATUS_OK;
+}
+
+/* The resize and the crop, with the defaults of the two classes: ViT 224 bilinear, DeiT 256 bicubic and a crop of 224. */
+static enum status read_geometry(const struct config *config, bool deit, struct vitc_preprocess *preprocess) {
+  bool do_resize = true, do_crop = deit, shortest = false, crop_shortest = false;
+  *preprocess = (struct vitc_preprocess){.filter = deit ? VITC_BICUBIC : VITC_BILINEAR,
+                                         .crop_floor = 1,
+                                         .arithmetic = VITC_ARITHMETIC_TRANSFORMERS,
+                                         .resize_height = deit ? 256 : 224,
+                                         .resize_width = deit ? 256 : 224,
+                                         .crop_height = 224,
+                                         .crop_width = 224};
+  TRY(config_flag(config, "do_resize", &do_resize));
+  TRY(config_flag(config, "do_center_crop", &do_crop));
+  TRY(read_filter(config, preprocess));
+  TRY(read_size(config, "size", &preprocess->resize_height, &preprocess->resize_width, &shortest));
+  TRY(read_size(config, "crop_size", &preprocess->crop_height, &preprocess->crop_width, &crop_shortest));
+  preprocess->resize = !do_resize ? VITC_RESIZE_NONE : shortest ? VITC_RESIZE_SHORTEST : VITC_RESIZE_EXACT;
+  if (do_crop) return STATUS_OK;
+  preprocess->crop_height = preprocess->crop_width = 0;
+  if (shortest)
+    return config_reject(config, "do_center_crop", "true, as a resize by the shortest edge leaves pictures of any shape");
+  return STATUS_OK;
+}
+
+static enum status read_arithmetic(const struct config *config, struct vitc_preprocess *preprocess) {
+  bool do_rescale = true, do_normalize = true;
+  preprocess->rescale = 1.0 / 255;
+  for (int i = 0; i < 3; i++) preprocess->mean[i] = preprocess->std[i] = 0.5;
+  TRY(config_flag(config, "do_rescale", &do_rescale));
+  TRY(config_flag(config, "do_normalize", &do_normalize));
+  TRY(config_real(config, "rescale_factor", 1e-9, 1e9, &preprocess->rescale));
+  TRY(config_rgb(config, "image_mean", -1000, 1000, preprocess->mean));
+  TRY(config_rgb(config, "image_std", 1e-6, 1000, preprocess->std));
+  if (!do_rescale) preprocess->rescale = 1;
+  if (do_normalize) return STATUS_OK;
+  for (int i = 0; i < 3; i++) {
+    preprocess->mean[i] = 0;
+    preprocess->std[i] = 1;
+  }
+  return STATUS_OK;
+}
+
+enum status processor_read(const char *folder, struct vit_config *vit, struct arena *arena, struct diag *diag) {
+  struct stat info;
+  struct config config;
+  if (stat(arena_printf(arena, "%s/preprocessor_config.json", folder), &info) != 0 || vit->channels != 3) return STATUS_OK;
+  enum status status = config_open(folder, "preprocessor_config.json", arena, &config, diag);
+  if (status == STATUS_OK) status = read_geometry(&config, vit->distilled, &vit->preprocess);
+  if (status == STATUS_OK) status = read_arithmetic(&config, &vit->preprocess);
+  config_close(&config);
+  return status;
+}

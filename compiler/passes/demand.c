@@ -110,15 +110,17 @@ static bool rows_prunable(const struct node *node) {
   return node->op == OP_concat && node_axis(node, 3) == 1;
 }
 
-static void analyze_node(const struct node *node, struct rows *needs) {
+struct rows node_demand(const struct node *node, const struct rows *needs) {
   struct rows needed = {0, 0};
   for (int i = 0; i < node->output_count; i++)
     if (node->outputs[i] != NULL) needed = rows_join(needed, needs[node->outputs[i]->id]);
-  if (needed.start == needed.end) return;
-  bool prunable = rows_prunable(node);
-  if (prunable && 2 * (needed.end - needed.start) > node->outputs[0]->shape.dim[1]) needed = rows_all(node->outputs[0]);
-  for (int i = 0; i < node->output_count && prunable; i++) needs[node->outputs[i]->id] = needed;
+  if (!rows_prunable(node) || 2 * (needed.end - needed.start) <= node->outputs[0]->shape.dim[1]) return needed;
+  return rows_all(node->outputs[0]);
+}
 
+static void analyze_node(const struct node *node, struct rows *needs) {
+  struct rows needed = node_demand(node, needs);
+  if (needed.start == needed.end) return;
   bool splits_rows = node->op == OP_split && node_plain(node) && node->inputs[0]->shape.rank == 3 && node_axis(node, 3) == 1;
   for (int i = 0; i < node->input_count; i++) {
     if (node->inputs[i] == NULL) continue;

@@ -19,6 +19,10 @@ struct rows rows_all(const struct value *value); /* [0, 1) for a value without r
 bool rows_equal(struct rows a, struct rows b);
 struct rows rows_join(struct rows a, struct rows b);
 
+/* Rows that a node is to compute: what is needed of its outputs together, or all where more than half are, as it would gain too
+ * little by leaving some out. Empty: none. */
+struct rows node_demand(const struct node *node, const struct rows *needs);
+
 /* Row r of each output depends, of the inputs that have as many rows, on row r alone: the node can be run for some rows only.
  */
 bool node_row_wise(const struct node *node);

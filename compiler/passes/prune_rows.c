@@ -37,7 +37,8 @@ static struct value *copy_norm(struct graph *graph, struct node *before, const s
   return finish_node(graph, copy);
 }
 
-/* Rows `rows` (as numbered in the source) of `value`. */
+/* Rows `rows` (as numbered in the source) of `value`. A Slice stands right behind what it cuts, so that a residual is there
+ * before the MatMul that will add it. */
 static struct value *read_rows(struct prune *prune, struct node *before, struct value *value, struct rows rows) {
   struct rows held = held_rows(prune, value);
   if (rows_equal(held, rows)) return value;
@@ -55,7 +56,7 @@ static struct value *read_rows(struct prune *prune, struct node *before, struct 
     /* Normalising a few rows again is cheaper than keeping the LayerNormalization from the MatMul that reads it all. */
     part = copy_norm(graph, before, norm, read_rows(prune, before, norm->inputs[0], rows), name);
   else
-    part = build_slice(graph, before, value, 1, start, end, name);
+    part = build_slice(graph, value->producer != NULL ? value->producer->next : graph->first, value, 1, start, end, name);
   struct cut *cut = arena_alloc(graph->arena, sizeof *cut);
   *cut = (struct cut){value, part, rows, prune->cuts};
   prune->cuts = cut;
@@ -74,8 +75,7 @@ static void prune_table(struct prune *prune, struct node *node, int index, int64
 
 /* Shapes stay the source's until all nodes are rewritten, so that rows have one numbering throughout. */
 static void prune_row_wise(struct prune *prune, struct node *node) {
-  struct rows rows = {0, 0};
-  for (int i = 0; i < node->output_count; i++) rows = rows_join(rows, prune->needs[node->outputs[i]->id]);
+  struct rows rows = node_demand(node, prune->needs);
   if (rows.start == rows.end) return;
   int64_t row_count = node->outputs[0]->shape.dim[1];
   bool tables = (op_info(node->op)->flags & OP_ELEMENTWISE) != 0 && rows.end - rows.start < row_count;
@@ -93,7 +93,7 @@ static void prune_row_wise(struct prune *prune, struct node *node) {
 /* Leaves out the inputs that no needed row comes from. */
 static void prune_concat(struct prune *prune, struct node *node) {
   struct value *output = node->outputs[0];
-  struct rows rows = prune->needs[output->id];
+  struct rows rows = node_demand(node, prune->needs);
   if (rows.start == rows.end || rows_equal(rows, rows_all(output))) return;
   struct value **inputs = arena_array(prune->graph->arena, (size_t)node->input_count, sizeof(struct value *));
   int count = 0;
@@ -109,7 +109,7 @@ static void prune_concat(struct prune *prune, struct node *node) {
 
 static void prune_slice(struct prune *prune, struct node *node) {
   struct value *output = node->outputs[0];
-  struct rows rows = prune->needs[output->id], held = held_rows(prune, node->inputs[0]);
+  struct rows rows = node_demand(node, prune->needs), held = held_rows(prune, node->inputs[0]);
   if (rows.start == rows.end) return;
   struct rows from = input_demand(node, 0, rows);
   const int64_t bounds[2] = {from.start - held.start, from.end - held.start};

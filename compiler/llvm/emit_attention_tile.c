@@ -1,0 +1,243 @@
+#include "llvm/emit_attention.h"
+#include "llvm/emit_math.h"
+#include "llvm/emit_tile.h"
+
+#include <float.h>
+#include <stdio.h>
+
+/* Keys whose scores are held at a time, and the bytes of stack that a tile's scores and sums may take together. */
+enum { KEYS_MAX = 640, STACK_SCORES = 40 * 1024, STACK_SUMS = 16 * 1024 };
+
+struct attention_tile {
+  const struct attention_desc *desc;
+  int rows;
+  int64_t score_stride, sum_stride;                      /* elements */
+  double score_scale;                                    /* scale * log2(e) */
+  emit_value q, packed, v, out;                          /* packed and v: of the block's first key */
+  emit_value scores, maximum, denominator, factor, sums; /* on the stack; the last four per row */
+  bool continues, last;                                  /* earlier keys were seen; these are the last ones */
+  int64_t keys;                                          /* of the block */
+};
+
+int attention_tile_height(const struct target_level *level, const struct attention_desc *desc) {
+  int height = level->registers == 32 ? 14 : 6;
+  int64_t fits = STACK_SUMS / 4 / desc->v_dim;
+  if (fits < 1) fits = 1;
+  return height < fits ? height : (int)fits;
+}
+
+static int64_t keys_per_block(const struct attention_tile *tile) {
+  int64_t most = STACK_SCORES / 4 / tile->rows / 16 * 16, k_rows = tile->desc->k_rows;
+  if (most > KEYS_MAX) most = KEYS_MAX;
+  if (k_rows <= most) return k_rows;
+  int64_t blocks = (k_rows + most - 1) / most;
+  return ((k_rows + blocks - 1) / blocks + 15) / 16 * 16;
+}
+
+static emit_value row_at(struct emit *e, emit_value pointer, emit_value row, int64_t stride) {
+  return emit_at(e, pointer, emit_mul(e, row, emit_i64(e, stride)));
+}
+
+/* Scores of `vectors` vectors of keys from panel `panel` on. */
+static void score_tile(struct emit *e, const struct attention_tile *t, emit_value panel, int vectors) {
+  int lanes = e->level->lanes;
+  struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = lanes, .a = t->q, .b_step = 16};
+  product.b = row_at(e, t->packed, panel, attention_panel_stride(t->desc));
+  product.a_row_stride = t->desc->q_row_stride;
+  product.k = t->desc->head_dim;
+  for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes / 16 * attention_panel_stride(t->desc) + v * lanes % 16;
+  emit_value acc[EMIT_CARRIED_MAX];
+  for (int i = 0; i < t->rows * vectors; i++) acc[i] = emit_splat_const(e, 0);
+  emit_tile_multiply(e, &product, acc);
+  emit_value to = row_at(e, t->scores, panel, 16);
+  for (int r = 0; r < t->rows; r++)
+    for (int v = 0; v < vectors; v++)
+      emit_store_vector(e, acc[r * vectors + v], emit_at_const(e, to, r * t->score_stride + v * lanes), lanes);
+}
+
+static void scores(struct emit *e, const struct attention_tile *t) {
+  int lanes = e->level->lanes, panel_vectors = 16 / lanes;
+  int step = tile_vectors(e->level, t->rows, 4) / panel_vectors;
+  int64_t panels = (t->keys + 15) / 16;
+  if (step < 1) step = 1;
+  int64_t whole = panels / step * step;
+  if (whole > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), step, NULL, 0, EMIT_NOT_EMPTY);
+    score_tile(e, t, loop.index, step * panel_vectors);
+    emit_loop_end(e, &loop, NULL);
+  }
+  if (whole < panels) score_tile(e, t, emit_i64(e, whole), (int)(panels - whole) * panel_vectors);
+}
+
+struct softmax_row {
+  const struct attention_tile *tile;
+  emit_value row, minus_maximum;
+};
+
+/* The largest exponent belongs to the largest score, or with a negative scale to the smallest. */
+static emit_value largest(struct emit *e, emit_value a, emit_value b) {
+  return emit_fmax(e, a, b);
+}
+static emit_value smallest(struct emit *e, emit_value a, emit_value b) {
+  return emit_fmin(e, a, b);
+}
+
+static emit_value visit_extreme(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct softmax_row *softmax = context;
+  emit_value score = emit_load_vector(e, emit_at(e, softmax->row, column), lanes);
+  if (lanes < e->level->lanes) score = emit_select(e, emit_lane_mask(e, lanes), score, acc);
+  return softmax->tile->score_scale < 0 ? smallest(e, score, acc) : largest(e, score, acc);
+}
+
+static emit_value visit_power(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct softmax_row *softmax = context;
+  emit_value place = emit_at(e, softmax->row, column), score = emit_load_vector(e, place, lanes);
+  emit_value scale = emit_splat_const(e, softmax->tile->score_scale);
+  emit_value power = emit_math_exp2(e, emit_fma(e, score, scale, softmax->minus_maximum));
+  if (lanes < e->level->lanes) power = emit_select(e, emit_lane_mask(e, lanes), power, emit_splat_const(e, 0));
+  emit_store_vector(e, power, place, e->level->lanes);
+  return emit_fadd(e, acc, power);
+}
+
+static emit_value reduce_extreme(struct emit *e, emit_value vector, bool negative) {
+  if (!negative) return emit_reduce_max(e, vector);
+  emit_value zero = emit_splat_const(e, -0.0);
+  return emit_fsub(e, emit_f32(e, -0.0), emit_reduce_max(e, emit_fsub(e, zero, vector)));
+}
+
+/* Scores of a row become powers of two below 1, not yet divided by their sum. With earlier keys, `factor` is what their sums
+ * must be multiplied by. */
+static void softmax(struct emit *e, const struct attention_tile *t) {
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
+  bool negative = t->score_scale < 0;
+  struct softmax_row row = {.tile = t, .row = row_at(e, t->scores, loop.index, t->score_stride)};
+  struct sweep sweep = {.columns = t->keys, .context = &row};
+  sweep.initial = emit_splat_const(e, negative ? (double)FLT_MAX : (double)-FLT_MAX);
+  sweep.combine = negative ? smallest : largest;
+  sweep.visit = visit_extreme;
+  emit_value maximum = emit_fmul(e, reduce_extreme(e, emit_sweep(e, &sweep), negative), emit_f32(e, t->score_scale));
+  emit_value max_place = emit_at(e, t->maximum, loop.index), sum_place = emit_at(e, t->denominator, loop.index);
+  emit_value before = NULL;
+  if (t->continues) {
+    before = emit_load_f32(e, max_place);
+    maximum = emit_fmax(e, before, maximum);
+  }
+  row.minus_maximum = emit_splat(e, emit_fsub(e, emit_f32(e, -0.0), maximum));
+  sweep.initial = emit_splat_const(e, 0);
+  sweep.combine = emit_fadd;
+  sweep.visit = visit_power;
+  emit_value sum = emit_reduce_add(e, emit_sweep(e, &sweep));
+  if (t->continues) {
+    emit_value power = emit_math_exp2(e, emit_splat(e, emit_fsub(e, before, maximum)));
+    emit_value factor = LLVMBuildExtractElement(e->builder, power, emit_i32(e, 0), "");
+    emit_store_f32(e, factor, emit_at(e, t->factor, loop.index));
+    sum = emit_fma(e, emit_load_f32(e, sum_place), factor, sum);
+    emit_store_f32(e, maximum, max_place);
+  }
+  emit_store_f32(e, t->last ? emit_fdiv(e, emit_f32(e, 1), sum) : sum, sum_place);
+  emit_loop_end(e, &loop, NULL);
+}
+
+/* `vectors` vectors of the weighted sum of v's rows from column `column` on; `last_lanes` of the last one exist. */
+static void value_tile(struct emit *e, const struct attention_tile *t, emit_value column, int vectors, int last_lanes) {
+  int lanes = e->level->lanes;
+  struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = last_lanes, .a = t->scores, .k = t->keys};
+  product.b = emit_at(e, t->v, column);
+  product.a_row_stride = t->score_stride;
+  product.b_step = t->desc->v_row_stride;
+  for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes;
+  emit_value sums = t->sums != NULL ? emit_at(e, t->sums, column) : NULL, out = emit_at(e, t->out, column);
+  emit_value acc[EMIT_CARRIED_MAX];
+  for (int r = 0; r < t->rows; r++) {
+    emit_value factor = t->continues ? emit_splat(e, emit_load_f32(e, emit_at_const(e, t->factor, r))) : NULL;
+    for (int v = 0; v < vectors; v++) {
+      emit_value *to = &acc[r * vectors + v];
+      *to = emit_splat_const(e, 0);
+      if (t->continues)
+        *to = emit_fmul(e, factor, emit_load_vector(e, emit_at_const(e, sums, r * t->sum_stride + v * lanes), lanes));
+    }
+  }
+  emit_tile_multiply(e, &product, acc);
+  for (int r = 0; r < t->rows; r++) {
+    emit_value inverse = t->last ? emit_splat(e, emit_load_f32(e, emit_at_const(e, t->denominator, r))) : NULL;
+    for (int v = 0; v < vectors; v++) {
+      emit_value value = acc[r * vectors + v];
+      if (t->last)
+        emit_store_vector(e, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out_row_stride + v * lanes),
+                          v == vectors - 1 ? last_lanes : lanes);
+      else
+        emit_store_vector(e, value, emit_at_const(e, sums, r * t->sum_stride + v * lanes), lanes);
+    }
+  }
+}
+
+static void values(struct emit *e, const struct attention_tile *t) {
+  int64_t lanes = e->level->lanes, v_dim = t->desc->v_dim, total = (v_dim + lanes - 1) / lanes;
+  int most = tile_vectors(e->level, t->rows, 4);
+  int64_t groups = (total + most - 1) / most, step = (total + groups - 1) / groups;
+  int64_t whole = v_dim / lanes / step * step;
+  if (whole > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole * lanes), step * lanes, NULL, 0, EMIT_NOT_EMPTY);
+    value_tile(e, t, loop.index, (int)step, (int)lanes);
+    emit_loop_end(e, &loop, NULL);
+  }
+  if (whole < total) value_tile(e, t, emit_i64(e, whole * lanes), (int)(total - whole), (int)(v_dim - (total - 1) * lanes));
+}
+
+static void block(struct emit *e, struct attention_tile *t, emit_value first_key, int64_t keys, bool last) {
+  struct attention_tile at = *t;
+  at.keys = keys;
+  at.last = last;
+  at.packed = row_at(e, t->packed, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 16), ""), attention_panel_stride(t->desc));
+  at.v = row_at(e, t->v, first_key, t->desc->v_row_stride);
+  scores(e, &at);
+  softmax(e, &at);
+  values(e, &at);
+}
+
+/* No key seen yet: nothing summed, and a maximum below every score. */
+static void clear_sums(struct emit *e, const struct attention_tile *t) {
+  int lanes = e->level->lanes;
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows * t->sum_stride), lanes, NULL, 0, EMIT_NOT_EMPTY);
+  emit_store_vector(e, emit_splat_const(e, 0), emit_at(e, t->sums, loop.index), lanes);
+  emit_loop_end(e, &loop, NULL);
+  for (int r = 0; r < t->rows; r++) {
+    emit_store_f32(e, emit_f32(e, (double)-FLT_MAX), emit_at_const(e, t->maximum, r));
+    emit_store_f32(e, emit_f32(e, 0), emit_at_const(e, t->denominator, r));
+  }
+}
+
+emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc, int rows) {
+  char name[96];
+  snprintf(name, sizeof name, "attention_tile_f32_%d_%s", rows, e->level->name);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 4);
+  struct attention_tile t = {.desc = desc, .rows = rows, .score_scale = (double)desc->scale * 1.44269504088896341};
+  t.q = emit_parameter(e, 0);
+  t.packed = emit_parameter(e, 1);
+  t.v = emit_parameter(e, 2);
+  t.out = emit_parameter(e, 3);
+  int64_t keys = keys_per_block(&t), blocks = (desc->k_rows + keys - 1) / keys;
+  t.score_stride = (keys + 15) / 16 * 16 + 16;
+  t.sum_stride = (desc->v_dim + 15) / 16 * 16;
+  t.scores = emit_stack(e, rows * t.score_stride * 4);
+  t.maximum = emit_stack(e, 64);
+  t.denominator = emit_stack(e, 64);
+  if (blocks > 1) {
+    t.continues = true;
+    t.factor = emit_stack(e, 64);
+    t.sums = emit_stack(e, rows * t.sum_stride * 4);
+    clear_sums(e, &t);
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, (blocks - 1) * keys), keys, NULL, 0, EMIT_NOT_EMPTY);
+    block(e, &t, loop.index, keys, false);
+    emit_loop_end(e, &loop, NULL);
+  }
+  block(e, &t, emit_i64(e, (blocks - 1) * keys), desc->k_rows - (blocks - 1) * keys, true);
+  emit_function_end(e);
+  return function;
+}

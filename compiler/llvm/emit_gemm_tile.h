@@ -1,0 +1,14 @@
+/* The microkernel of a GEMM: one tile of C. Internal to compiler/llvm. */
+#ifndef VITC_LLVM_EMIT_GEMM_TILE_H
+#define VITC_LLVM_EMIT_GEMM_TILE_H
+
+#include "llvm/kernels.h"
+
+/* Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t image, int64_t row, int64_t
+ * panel): computes rows [row, row + rows) and `panels` panels from `panel` on, never a column at or past n. */
+emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels);
+
+/* Writes "gemm" and the stages' names, as in gemm_bias_gelu. */
+void gemm_name(const struct gemm_desc *desc, char *out_name, size_t size);
+
+#endif

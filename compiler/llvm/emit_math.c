@@ -1,0 +1,142 @@
+/* Vector mathematics. The polynomials are our own minimax fits: tests/reference/fit_math.py derives them. Errors are the
+ * largest seen against libm in double precision, for both levels:
+ *
+ *   exp      x in [-104, 89]: 2 units in the last place; 0 below, infinity above, denormal results within one denormal unit
+ *   exp2     x in [-126, 128): relative 2.1e-7 (for softmax: arguments are at most 0)
+ *   erf      absolute 3e-7 everywhere, exactly +-1 from |x| = 4
+ *   tanh     2 units in the last place
+ *   sigmoid  2 units in the last place while the result is a normal number
+ *   gelu     absolute 7.5e-7 (erf) and 5.5e-7 (tanh); exactly 0 or x past |x| = 5.25 (erf)
+ *
+ * NaN gives NaN; infinities give the functions' limits, so gelu(-inf) is -0. */
+#include "llvm/emit_math.h"
+#include "llvm/kernels.h"
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+/* Horner; coefficients from the constant term up. */
+static emit_value polynomial(struct emit *e, const double *coefficients, int count, emit_value x) {
+  emit_value value = emit_splat_const(e, coefficients[count - 1]);
+  for (int i = count - 2; i >= 0; i--) value = emit_fma(e, value, x, emit_splat_const(e, coefficients[i]));
+  return value;
+}
+
+/* The second operand of a comparison is what a NaN selects: these keep a NaN in x. */
+static emit_value at_least(struct emit *e, emit_value x, double low) {
+  return emit_fmax(e, emit_splat_const(e, low), x);
+}
+
+static emit_value at_most(struct emit *e, emit_value x, double high) {
+  return emit_fmin(e, emit_splat_const(e, high), x);
+}
+
+static emit_value bits_of(struct emit *e, emit_value x) {
+  return LLVMBuildBitCast(e->builder, x, e->ivector, "");
+}
+
+/* |x| with the sign bit of `sign`; the sign of x is clear. */
+static emit_value with_sign(struct emit *e, emit_value x, emit_value sign) {
+  emit_value bit = LLVMBuildAnd(e->builder, bits_of(e, sign), emit_splat_i32(e, INT32_MIN), "");
+  return LLVMBuildBitCast(e->builder, LLVMBuildOr(e->builder, bits_of(e, x), bit, ""), e->vector, "");
+}
+
+/* 2^n for whole n in [-126, 127]. */
+static emit_value power_of_two(struct emit *e, emit_value n) {
+  emit_value biased = LLVMBuildAdd(e->builder, n, emit_splat_i32(e, 127), "");
+  return LLVMBuildBitCast(e->builder, LLVMBuildShl(e->builder, biased, emit_splat_i32(e, 23), ""), e->vector, "");
+}
+
+/* p * 2^n for whole n in [-252, 254], rounding once where the result is denormal (p is in [1/2, 2)). */
+static emit_value scale_by_power(struct emit *e, emit_value p, emit_value n) {
+  if (e->level->masks && e->level->lanes == 16) {
+    emit_value mask = LLVMConstInt(LLVMInt16TypeInContext(e->context), 0xffff, 0);
+    emit_value arguments[] = {p, n, p, mask, emit_i32(e, 4)}; /* 4: the current rounding mode */
+    return emit_intrinsic(e, "llvm.x86.avx512.mask.scalef.ps.512", e->vector, arguments, 5);
+  }
+  emit_value whole = LLVMBuildFPToSI(e->builder, n, e->ivector, "");
+  emit_value half = LLVMBuildAShr(e->builder, whole, emit_splat_i32(e, 1), "");
+  emit_value rest = LLVMBuildSub(e->builder, whole, half, "");
+  return emit_fmul(e, emit_fmul(e, p, power_of_two(e, half)), power_of_two(e, rest));
+}
+
+/* x = n ln 2 + r with |r| <= ln(2) / 2; returns r. ln 2 is in two parts, the first short enough for n * high to be exact. */
+static emit_value reduce_argument(struct emit *e, emit_value x, emit_value *out_n) {
+  emit_value scaled = emit_fmul(e, x, emit_splat_const(e, 1.44269504088896341));
+  *out_n = emit_intrinsic(e, "llvm.roundeven", e->vector, &scaled, 1);
+  emit_value r = emit_fma(e, *out_n, emit_splat_const(e, -0.693145751953125), x);
+  return emit_fma(e, *out_n, emit_splat_const(e, -1.42860682030941723e-6), r);
+}
+
+/* e^r - 1 on |r| <= ln(2) / 2, relative to e^r 3.1e-9 before rounding. */
+static emit_value expm1_reduced(struct emit *e, emit_value r) {
+  static const double c[] = {5.000000095e-01, 1.666651884e-01, 4.166620581e-02, 8.368889356e-03, 1.395049096e-03};
+  return emit_fma(e, emit_fmul(e, r, r), polynomial(e, c, COUNT(c), r), r);
+}
+
+emit_value emit_math_exp(struct emit *e, emit_value x) {
+  emit_value n, r = reduce_argument(e, at_most(e, at_least(e, x, -104.5), 89.5), &n);
+  return scale_by_power(e, emit_fadd(e, expm1_reduced(e, r), emit_splat_const(e, 1)), n);
+}
+
+emit_value emit_math_exp2(struct emit *e, emit_value x) {
+  static const double c[] = {1.000000072e+00, 6.931469671e-01, 2.402211972e-01,
+                             5.550713274e-02, 9.675541328e-03, 1.327647187e-03};
+  bool scalef = e->level->masks && e->level->lanes == 16;
+  x = at_least(e, x, scalef ? -150 : -126);
+  emit_value n = emit_intrinsic(e, "llvm.roundeven", e->vector, &x, 1);
+  emit_value p = polynomial(e, c, COUNT(c), emit_fsub(e, x, n));
+  if (scalef) return scale_by_power(e, p, n);
+  return emit_fmul(e, p, power_of_two(e, LLVMBuildFPToSI(e->builder, n, e->ivector, "")));
+}
+
+emit_value emit_math_erf(struct emit *e, emit_value x) {
+  /* erf(x) / x in v = x^2 / 8 - 1: in x^2 itself the terms cancel to 1e-4. */
+  static const double c[] = {3.535309948e-01,  -1.765761935e-01, 1.316752174e-01,  -1.077124662e-01, 9.020706834e-02,
+                             -7.469811126e-02, 5.989919709e-02,  -4.595973599e-02, 3.303430109e-02,  -2.180586029e-02,
+                             1.432468339e-02,  -9.885810763e-03, 5.054506337e-03,  -1.218324502e-03, 9.565391353e-04,
+                             -1.333070796e-03, 5.070635072e-04};
+  emit_value u = at_most(e, emit_fabs(e, x), 4);
+  emit_value v = emit_fma(e, emit_fmul(e, u, u), emit_splat_const(e, 0.125), emit_splat_const(e, -1));
+  emit_value value = at_most(e, emit_fmul(e, u, polynomial(e, c, COUNT(c), v)), 1);
+  emit_value far = LLVMBuildFCmp(e->builder, LLVMRealOGE, u, emit_splat_const(e, 4), "");
+  return with_sign(e, emit_select(e, far, emit_splat_const(e, 1), value), x);
+}
+
+/* From e^(-2|x|) - 1 = t: tanh |x| = -t / (2 + t), which keeps its relative accuracy near 0. */
+emit_value emit_math_tanh(struct emit *e, emit_value x) {
+  emit_value minus_u = at_least(e, emit_fmul(e, emit_fabs(e, x), emit_splat_const(e, -2)), -40);
+  emit_value n, r = reduce_argument(e, minus_u, &n);
+  emit_value power = power_of_two(e, LLVMBuildFPToSI(e->builder, n, e->ivector, ""));
+  emit_value t = emit_fma(e, power, expm1_reduced(e, r), emit_fsub(e, power, emit_splat_const(e, 1)));
+  emit_value magnitude = emit_fdiv(e, emit_fsub(e, emit_splat_const(e, 0), t), emit_fadd(e, t, emit_splat_const(e, 2)));
+  return with_sign(e, emit_fabs(e, magnitude), x);
+}
+
+emit_value emit_math_sigmoid(struct emit *e, emit_value x) {
+  emit_value power = emit_math_exp(e, emit_fsub(e, emit_splat_const(e, 0), x));
+  return emit_fdiv(e, emit_splat_const(e, 1), emit_fadd(e, power, emit_splat_const(e, 1)));
+}
+
+/* x Phi(x) = max(x, 0) - u Phi(-u), u = |x|. */
+static emit_value gelu_erf(struct emit *e, emit_value x) {
+  static const double c[] = {4.332596743e-03,  -3.340229780e-02, 1.150590932e-01,  -2.258902776e-01, 2.574226689e-01,
+                             -1.217134503e-01, -9.979650114e-02, 2.008929277e-01,  -8.891516761e-02, -7.523018617e-02,
+                             8.771572249e-02,  1.245899640e-03,  -2.905001519e-02, 4.098187901e-03,  3.230958100e-03};
+  emit_value u = emit_fabs(e, x), positive = emit_fmax(e, emit_splat_const(e, 0), x);
+  emit_value v = emit_fma(e, u, emit_splat_const(e, 1 / 2.625), emit_splat_const(e, -1));
+  emit_value below = emit_fma(e, emit_fsub(e, emit_splat_const(e, 0), u), polynomial(e, c, COUNT(c), v), positive);
+  emit_value far = LLVMBuildFCmp(e->builder, LLVMRealOGT, u, emit_splat_const(e, 5.25), "");
+  return emit_select(e, far, positive, below);
+}
+
+/* (1 + tanh z) / 2 is sigmoid(2 z), which does not cancel for large negative z. */
+static emit_value gelu_tanh(struct emit *e, emit_value x) {
+  emit_value bounded = at_least(e, x, -20);
+  emit_value inner = emit_fma(e, emit_fmul(e, bounded, bounded), emit_splat_const(e, 0.044715), emit_splat_const(e, 1));
+  emit_value z2 = emit_fmul(e, emit_fmul(e, bounded, emit_splat_const(e, 1.5957691216057308)), inner);
+  return emit_fmul(e, bounded, emit_math_sigmoid(e, z2));
+}
+
+emit_value emit_math_gelu(struct emit *e, emit_value x, int approximate) {
+  return approximate ? gelu_tanh(e, x) : gelu_erf(e, x);
+}

@@ -1,0 +1,10 @@
+/* What the kernels share beyond kernels.h: base-2 exponential of a vector. */
+#ifndef VITC_LLVM_EMIT_MATH_H
+#define VITC_LLVM_EMIT_MATH_H
+
+#include "llvm/emit.h"
+
+/* 2^x for x <= 128 (softmax: x <= 0); 0 or a number below 2^-125 for less than -126. */
+emit_value emit_math_exp2(struct emit *e, emit_value x);
+
+#endif

@@ -1,0 +1,130 @@
+#include "llvm/emit_math.h"
+#include "llvm/emit_tile.h"
+#include "llvm/kernels.h"
+
+#include <assert.h>
+#include <float.h>
+#include <stdio.h>
+
+struct row {
+  const struct rows_desc *desc;
+  emit_value x, y, scale, bias; /* bias: NULL when there is none */
+  emit_value centre, factor;    /* vectors: mean and 1 / deviation, or maximum and 1 / sum */
+};
+
+static emit_value off_lanes(struct emit *e, int lanes, emit_value value, emit_value otherwise) {
+  return lanes == e->level->lanes ? value : emit_select(e, emit_lane_mask(e, lanes), value, otherwise);
+}
+
+static emit_value visit_sum(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct row *row = context;
+  return emit_fadd(e, acc, emit_load_vector(e, emit_at(e, row->x, column), lanes));
+}
+
+static emit_value visit_square(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct row *row = context;
+  emit_value centred = emit_fsub(e, emit_load_vector(e, emit_at(e, row->x, column), lanes), row->centre);
+  centred = off_lanes(e, lanes, centred, emit_splat_const(e, 0));
+  return emit_fma(e, centred, centred, acc);
+}
+
+static emit_value visit_normalise(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct row *row = context;
+  emit_value centred = emit_fsub(e, emit_load_vector(e, emit_at(e, row->x, column), lanes), row->centre);
+  emit_value scaled = emit_fmul(e, centred, row->factor), scale = emit_load_vector(e, emit_at(e, row->scale, column), lanes);
+  if (row->bias != NULL)
+    scaled = emit_fma(e, scaled, scale, emit_load_vector(e, emit_at(e, row->bias, column), lanes));
+  else
+    scaled = emit_fmul(e, scaled, scale);
+  emit_store_vector(e, scaled, emit_at(e, row->y, column), lanes);
+  return acc;
+}
+
+static void layer_norm_row(struct emit *e, struct row *row) {
+  emit_value columns = emit_f32(e, (double)row->desc->columns);
+  struct sweep sweep = {.columns = row->desc->columns, .initial = emit_splat_const(e, 0), .combine = emit_fadd, .context = row};
+  sweep.visit = visit_sum;
+  row->centre = emit_splat(e, emit_fdiv(e, emit_reduce_add(e, emit_sweep(e, &sweep)), columns));
+  sweep.visit = visit_square;
+  emit_value variance = emit_fdiv(e, emit_reduce_add(e, emit_sweep(e, &sweep)), columns);
+  emit_value deviation = emit_fsqrt(e, emit_fadd(e, variance, emit_f32(e, (double)row->desc->epsilon)));
+  row->factor = emit_splat(e, emit_fdiv(e, emit_f32(e, 1), deviation));
+  sweep.initial = NULL;
+  sweep.visit = visit_normalise;
+  emit_sweep(e, &sweep);
+}
+
+static emit_value visit_maximum(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct row *row = context;
+  emit_value x = emit_load_vector(e, emit_at(e, row->x, column), lanes);
+  return emit_fmax(e, off_lanes(e, lanes, x, acc), acc);
+}
+
+static emit_value visit_exp(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct row *row = context;
+  emit_value x = emit_fsub(e, emit_load_vector(e, emit_at(e, row->x, column), lanes), row->centre);
+  emit_value power = off_lanes(e, lanes, emit_math_exp(e, x), emit_splat_const(e, 0));
+  emit_store_vector(e, power, emit_at(e, row->y, column), lanes);
+  return emit_fadd(e, acc, power);
+}
+
+static emit_value visit_scale(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct row *row = context;
+  emit_value place = emit_at(e, row->y, column);
+  emit_store_vector(e, emit_fmul(e, emit_load_vector(e, place, lanes), row->factor), place, lanes);
+  return acc;
+}
+
+static void softmax_row(struct emit *e, struct row *row) {
+  struct sweep sweep = {.columns = row->desc->columns, .combine = emit_fmax, .visit = visit_maximum, .context = row};
+  sweep.initial = emit_splat_const(e, (double)-FLT_MAX);
+  row->centre = emit_splat(e, emit_reduce_max(e, emit_sweep(e, &sweep)));
+  sweep.initial = emit_splat_const(e, 0);
+  sweep.combine = emit_fadd;
+  sweep.visit = visit_exp;
+  row->factor = emit_splat(e, emit_fdiv(e, emit_f32(e, 1), emit_reduce_add(e, emit_sweep(e, &sweep))));
+  sweep.initial = NULL;
+  sweep.visit = visit_scale;
+  emit_sweep(e, &sweep);
+}
+
+static emit_value operand(struct emit *e, int index) {
+  emit_value slot = emit_bytes(e, emit_parameter(e, 2), emit_i64(e, index * (int64_t)sizeof(void *)));
+  return LLVMBuildLoad2(e->builder, e->pointer, slot, "");
+}
+
+static emit_value row_at(struct emit *e, emit_value pointer, emit_value image, int64_t image_stride, emit_value row,
+                         int64_t row_stride) {
+  return emit_at(e, pointer,
+                 emit_add(e, emit_mul(e, image, emit_i64(e, image_stride)), emit_mul(e, row, emit_i64(e, row_stride))));
+}
+
+emit_value emit_rows(struct emit *e, const struct rows_desc *desc) {
+  assert(desc->op == OP_layer_normalization || desc->op == OP_softmax);
+  assert(desc->rows > 0 && desc->columns > 0);
+  emit_value found = kernel_find(e, "rows", desc, sizeof *desc);
+  if (found != NULL) return found;
+  bool is_norm = desc->op == OP_layer_normalization;
+  char name[96];
+  snprintf(name, sizeof name, "%s_f32_%lldx%lld_%s", is_norm ? "layer_norm" : "softmax", (long long)desc->rows,
+           (long long)desc->columns, e->level->name);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 6);
+  struct row row = {.desc = desc};
+  if (is_norm) row.scale = operand(e, 0);
+  if (is_norm && desc->has_bias) row.bias = operand(e, 1);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_parameter(e, 4), emit_parameter(e, 5), 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value rows = emit_i64(e, desc->rows);
+  emit_value image = LLVMBuildUDiv(e->builder, loop.index, rows, ""), index = LLVMBuildURem(e->builder, loop.index, rows, "");
+  row.x = row_at(e, emit_parameter(e, 0), image, desc->x_image_stride, index, desc->x_row_stride);
+  row.y = row_at(e, emit_parameter(e, 1), image, desc->y_image_stride, index, desc->y_row_stride);
+  if (is_norm)
+    layer_norm_row(e, &row);
+  else
+    softmax_row(e, &row);
+  emit_loop_end(e, &loop, NULL);
+  emit_function_end(e);
+  kernel_add(e, "rows", desc, sizeof *desc, function);
+  return function;
+}

@@ -1,0 +1,85 @@
+#include "llvm/emit_tile.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Steps of k per iteration of the inner loop. */
+enum { TILE_UNROLL = 2, SWEEP_UNROLL = 4 };
+
+static void multiply_step(struct emit *e, const struct tile_product *p, emit_value k, emit_value *acc) {
+  emit_value b_row = emit_at(e, p->b, emit_mul(e, k, emit_i64(e, p->b_step)));
+  emit_value a_column = emit_at(e, p->a, k), b[TILE_VECTORS_MAX];
+  for (int v = 0; v < p->vectors; v++)
+    b[v] = emit_load_vector(e, emit_at_const(e, b_row, p->b_offset[v]), v == p->vectors - 1 ? p->last_lanes : e->level->lanes);
+  for (int r = 0; r < p->rows; r++) {
+    emit_value a = emit_splat(e, emit_load_f32(e, emit_at_const(e, a_column, r * p->a_row_stride)));
+    for (int v = 0; v < p->vectors; v++) acc[r * p->vectors + v] = emit_fma(e, a, b[v], acc[r * p->vectors + v]);
+  }
+}
+
+void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc) {
+  int count = product->rows * product->vectors;
+  assert(count <= EMIT_CARRIED_MAX && product->vectors <= TILE_VECTORS_MAX);
+  int64_t looped = product->k / TILE_UNROLL * TILE_UNROLL;
+  if (looped > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), TILE_UNROLL, acc, count, EMIT_NOT_EMPTY);
+    memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
+    for (int64_t step = 0; step < TILE_UNROLL; step++)
+      multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
+    emit_loop_end(e, &loop, acc);
+    memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
+  }
+  for (int64_t step = looped; step < product->k; step++) multiply_step(e, product, emit_i64(e, step), acc);
+}
+
+int tile_vectors(const struct target_level *level, int rows, int wanted) {
+  int vectors = (level->registers - 1) / (rows + 1);
+  if (vectors > TILE_VECTORS_MAX) vectors = TILE_VECTORS_MAX;
+  return vectors < wanted ? vectors : wanted;
+}
+
+struct row_tiles tile_rows(int64_t rows, int height_max) {
+  struct row_tiles tiles = {.count = (rows + height_max - 1) / height_max};
+  tiles.height = (int)((rows + tiles.count - 1) / tiles.count);
+  tiles.tall = rows - tiles.count * (tiles.height - 1);
+  return tiles;
+}
+
+static emit_value masked_intrinsic(struct emit *e, const char *name) {
+  LLVMTypeRef types[] = {e->vector, e->pointer};
+  return LLVMGetIntrinsicDeclaration(e->module, LLVMLookupIntrinsicID(name, strlen(name)), types, 2);
+}
+
+emit_value emit_load_mask(struct emit *e, emit_value pointer, emit_value mask) {
+  emit_value arguments[] = {pointer, emit_i32(e, 4), mask, LLVMConstNull(e->vector)};
+  return emit_call(e, masked_intrinsic(e, "llvm.masked.load"), arguments, 4);
+}
+
+void emit_store_mask(struct emit *e, emit_value vector, emit_value pointer, emit_value mask) {
+  emit_value arguments[] = {vector, pointer, emit_i32(e, 4), mask};
+  emit_call(e, masked_intrinsic(e, "llvm.masked.store"), arguments, 4);
+}
+
+emit_value emit_sweep(struct emit *e, const struct sweep *sweep) {
+  int64_t lanes = e->level->lanes, step = lanes * SWEEP_UNROLL, looped = sweep->columns / step * step;
+  int carried = sweep->initial != NULL ? SWEEP_UNROLL : 0;
+  emit_value acc[SWEEP_UNROLL];
+  for (int i = 0; i < SWEEP_UNROLL; i++) acc[i] = sweep->initial;
+  if (looped > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), step, acc, carried, EMIT_NOT_EMPTY);
+    for (int i = 0; i < SWEEP_UNROLL; i++) {
+      emit_value column = emit_add(e, loop.index, emit_i64(e, i * lanes));
+      acc[i] = sweep->visit(e, sweep->context, column, (int)lanes, carried > 0 ? loop.carried[i] : NULL);
+    }
+    emit_loop_end(e, &loop, acc);
+    for (int i = 0; i < carried; i++) acc[i] = loop.carried[i];
+  }
+  for (int64_t column = looped, i = 0; column < sweep->columns; column += lanes, i++) {
+    int64_t left = sweep->columns - column;
+    acc[i] = sweep->visit(e, sweep->context, emit_i64(e, column), (int)(left < lanes ? left : lanes), acc[i]);
+  }
+  if (carried == 0) return NULL;
+  return sweep->combine(e, sweep->combine(e, acc[0], acc[1]), sweep->combine(e, acc[2], acc[3]));
+}

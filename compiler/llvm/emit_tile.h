@@ -1,0 +1,47 @@
+/* Register tiles and row sweeps: the inner loops that the kernels of GEMM, attention and rows are made of. Internal to
+ * compiler/llvm. A tile is `rows` x `vectors` accumulators, acc[r * vectors + v]. */
+#ifndef VITC_LLVM_EMIT_TILE_H
+#define VITC_LLVM_EMIT_TILE_H
+
+#include "llvm/emit.h"
+
+enum { TILE_VECTORS_MAX = 8 };
+
+/* acc[r][v] += sum over k, in ascending order, one fused multiply-add each, of a[r * a_row_stride + k] *
+ * b[k * b_step + b_offset[v] ..]. Only the first `last_lanes` lanes of the last vector are read. */
+struct tile_product {
+  int rows, vectors, last_lanes;
+  emit_value a, b;
+  int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
+  int64_t k;
+};
+
+void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc);
+
+/* The most vectors that a tile of `rows` rows can have without spilling, at most `wanted`. */
+int tile_vectors(const struct target_level *level, int rows, int wanted);
+
+/* Tiles of a column of `rows` rows: `count` tiles, the first `tall` of `height` rows, the rest of height - 1. */
+struct row_tiles {
+  int64_t count, tall;
+  int height;
+};
+struct row_tiles tile_rows(int64_t rows, int height_max);
+
+/* Loads and stores under a run-time mask (vector of i1); lanes that are off are zero, and untouched in memory. */
+emit_value emit_load_mask(struct emit *e, emit_value pointer, emit_value mask);
+void emit_store_mask(struct emit *e, emit_value vector, emit_value pointer, emit_value mask);
+
+/* Visits a row of `columns` elements vector by vector, four at a time, the last one with its own number of lanes. With
+ * `initial`, four accumulators start at it, visit returns the next value of the one that it is given, and `combine` joins them
+ * in a fixed order; else visit's result is not used and emit_sweep returns NULL. */
+struct sweep {
+  int64_t columns;
+  emit_value initial;
+  emit_value (*combine)(struct emit *e, emit_value a, emit_value b);
+  emit_value (*visit)(struct emit *e, void *context, emit_value column, int lanes, emit_value accumulator);
+  void *context;
+};
+emit_value emit_sweep(struct emit *e, const struct sweep *sweep);
+
+#endif

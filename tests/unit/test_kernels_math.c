@@ -1,0 +1,122 @@
+/* Vector mathematics against libm in double precision, over every exponent. */
+#include "llvm/kernels.h"
+#include "support/jit.h"
+
+#include <criterion/criterion.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef void map_function(const float *, float *, int64_t);
+
+enum { COUNT = 1 << 20 };
+
+struct sample {
+  float *x, *y;
+};
+
+/* A kernel that maps `count` elements (a multiple of 16) through one stage. */
+static map_function *map_kernel(struct jit *jit, enum op op, int approximate) {
+  struct emit *e = &jit->emit;
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->i64};
+  struct stage stage = {.op = op, .approximate = approximate};
+  emit_value function = emit_function_begin(e, "map", e->void_type, types, 3);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_parameter(e, 2), e->level->lanes, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value x = emit_load_vector(e, emit_at(e, emit_parameter(e, 0), loop.index), e->level->lanes);
+  emit_store_vector(e, emit_stage(e, &stage, x, NULL), emit_at(e, emit_parameter(e, 1), loop.index), e->level->lanes);
+  emit_loop_end(e, &loop, NULL);
+  emit_function_end(e);
+  return (map_function *)jit_address(jit, function);
+}
+
+/* Every 4096th bit pattern, so that all exponents, signs, infinities and NaNs are there. */
+static void fill_patterns(float *x) {
+  for (uint32_t i = 0; i < COUNT; i++) {
+    uint32_t bits = i << 12 | (i * 2654435761u >> 20);
+    memcpy(&x[i], &bits, sizeof bits);
+  }
+}
+
+static double exact_gelu(double x) {
+  return x < -40 ? -0.0 : x * erfc(-x / M_SQRT2) / 2;
+}
+static double exact_gelu_tanh(double x) {
+  return x < -40 ? -0.0 : x / (1 + exp(-2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+static double exact_sigmoid(double x) {
+  return 1 / (1 + exp(-x));
+}
+
+struct bound {
+  double relative, absolute; /* one of them must hold */
+};
+
+static void check_one(float x, float got, double want, struct bound bound, const char *what) {
+  if (isnan(want)) {
+    cr_assert(isnan(got), "%s: NaN became %g", what, (double)got);
+    return;
+  }
+  if (fabs(want) > (double)FLT_MAX) {
+    cr_assert(isinf(got) && signbit(got) == signbit(want), "%s(%.9g) is %.9g, not infinite", what, (double)x, (double)got);
+    return;
+  }
+  double error = fabs((double)got - want);
+  cr_assert(error <= bound.absolute || error <= bound.relative * fabs(want), "%s(%.9g) is %.9g, not %.9g", what, (double)x,
+            (double)got, want);
+}
+
+static void sweep(enum op op, int approximate, double (*exact)(double), struct bound bound, const char *what) {
+  float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y);
+  uint32_t seed = 1;
+  int levels = 0;
+  for (int l = 0; l < LEVEL_COUNT; l++) {
+    if (!jit_runs(&target_levels[l])) continue;
+    levels++;
+    struct jit jit;
+    jit_init(&jit, &target_levels[l]);
+    map_function *map = map_kernel(&jit, op, approximate);
+    double worst_absolute = 0, worst_relative = 0;
+    for (int pass = 0; pass < 3; pass++) {
+      if (pass == 0)
+        fill_patterns(x);
+      else
+        for (int i = 0; i < COUNT; i++) x[i] = next_random(&seed) * (pass == 1 ? 6 : 100);
+      map(x, y, COUNT);
+      for (int i = 0; i < COUNT; i++) {
+        double want = exact((double)x[i]), error = fabs((double)y[i] - want);
+        check_one(x[i], y[i], want, bound, what);
+        if (!isfinite(want) || fabs(want) > (double)FLT_MAX) continue;
+        worst_absolute = fmax(worst_absolute, error);
+        if (fabs(want) > (double)FLT_MIN) worst_relative = fmax(worst_relative, error / fabs(want));
+      }
+    }
+    fprintf(stderr, "%s %s: largest error %.2e absolute, %.2e relative\n", what, target_levels[l].name, worst_absolute,
+            worst_relative);
+    jit_deinit(&jit);
+  }
+  cr_assert(levels > 0);
+  free(x);
+  free(y);
+}
+
+Test(kernels_math, exp) {
+  sweep(OP_exp, 0, exp, (struct bound){2.4e-7, 2e-45}, "exp");
+}
+Test(kernels_math, erf) {
+  sweep(OP_erf, 0, erf, (struct bound){0, 3e-7}, "erf");
+}
+Test(kernels_math, tanh) {
+  sweep(OP_tanh, 0, tanh, (struct bound){2.4e-7, 2e-45}, "tanh");
+}
+Test(kernels_math, sigmoid) {
+  sweep(OP_sigmoid, 0, exact_sigmoid, (struct bound){2.4e-7, (double)FLT_MIN}, "sigmoid");
+}
+Test(kernels_math, gelu) {
+  sweep(OP_gelu, 0, exact_gelu, (struct bound){2.4e-7, 7.5e-7}, "gelu");
+}
+Test(kernels_math, gelu_tanh) {
+  sweep(OP_gelu, 1, exact_gelu_tanh, (struct bound){2.4e-7, 5.5e-7}, "gelu_tanh");
+}

@@ -1,0 +1,66 @@
+/* vitc inspect: what a graph or an object is made of. */
+#include "cmd/command.h"
+#include "cmd/inspect.h"
+#include "load/load.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct options {
+  int64_t batch;
+  bool json;
+};
+
+static const struct options defaults = {.batch = 1};
+
+#define AT(field) offsetof(struct options, field)
+static const struct option_row rows[] = {
+    {"json", 0, OPTION_FLAG, NULL, AT(json), 0, 0, "print JSON"},
+    {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, PLAN_BATCH_MAX, "plan a graph for this largest batch (1)"},
+    {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
+};
+#undef AT
+
+static enum status inspect_graph_file(const struct invocation *invocation) {
+  const struct options *options = invocation->options;
+  const struct driver_options driver = {.batch_max = options->batch};
+  struct compilation compilation;
+  compilation_init(&compilation);
+  enum status status = driver_load(&compilation, invocation->operands[0], &driver, invocation->diag);
+  if (status == STATUS_OK) status = driver_optimize(&compilation, &driver, invocation->diag);
+  if (status == STATUS_OK && options->json) fputs(driver_info(&compilation), stdout);
+  if (status == STATUS_OK && !options->json) inspect_graph(&compilation);
+  compilation_close(&compilation);
+  return status;
+}
+
+static enum status inspect_object_file(const struct invocation *invocation) {
+  const struct options *options = invocation->options;
+  struct loaded loaded;
+  TRY(load_object(invocation->operands[0], &loaded, invocation->diag));
+  inspect_object(&loaded, options->json);
+  load_close(&loaded);
+  return STATUS_OK;
+}
+
+static enum status run(const struct invocation *invocation) {
+  enum load_kind kind;
+  TRY(load_kind(invocation->operands[0], &kind, invocation->diag));
+  return kind == LOAD_GRAPH ? inspect_graph_file(invocation) : inspect_object_file(invocation);
+}
+
+const struct command inspect_command = {
+    .name = "inspect",
+    .usage = "M.json|M.o [--json]",
+    .summary = "show shapes, parameters, FLOPs, fusions, the arena's plan and the CPU paths",
+    .details =
+        "Of a graph: its inputs, outputs, parameters and FLOPs, and how it would be compiled: every step with the operations\n"
+        "that were fused into it, its FLOPs for one image, and where its result lives in the arena and during which steps.\n"
+        "Of an object: its description, sections and CPU paths, and the compiler's account of the same.",
+    .operands_min = 1,
+    .operands_max = 1,
+    .options = rows,
+    .defaults = &defaults,
+    .options_size = sizeof defaults,
+    .run = run,
+};

@@ -1,0 +1,122 @@
+#include "cmd/machine.h"
+
+#include "cmd/compile_options.h"
+#include "target/target.h"
+#include "vitc/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static unsigned cpu_features(void) {
+  unsigned features = 0;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2")) features |= TARGET_AVX2;
+  if (__builtin_cpu_supports("fma")) features |= TARGET_FMA;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    features |= TARGET_AVX512;
+#endif
+  return features;
+}
+
+static enum status choose_run(struct machine *machine, const char *level, struct diag *diag) {
+  machine->run = machine->loaded.model.run;
+  if (level == NULL) return STATUS_OK;
+  TRY(load_level(&machine->loaded, level, &machine->run, diag));
+  unsigned have = cpu_features();
+  for (int i = 0; i < LEVEL_COUNT; i++)
+    if (strcmp(target_levels[i].name, level) == 0 && (target_levels[i].requires & ~have) != 0)
+      return diag_fail(diag, STATUS_SYSTEM, "%s: this CPU cannot run its %s path", machine->loaded.object.path, level);
+  return STATUS_OK;
+}
+
+static enum status map_weights(struct machine *machine, const char *path, bool check_hash, struct diag *diag) {
+  if (path == NULL) path = with_extension(machine->loaded.object.path, ".weights", &machine->loaded.arena);
+  if (vitc_weights_map(&machine->loaded.model, path, check_hash, &machine->external_weights) == 0) return STATUS_OK;
+  machine->external_weights = NULL;
+  return diag_fail(diag, STATUS_INPUT, "%s: %s", path,
+                   errno == EINVAL ? "is not the weights file of this model" : strerror(errno));
+}
+
+static enum status open_threads(struct machine *machine, int64_t threads, struct diag *diag) {
+  machine->threads = threads > 0 ? (uint32_t)threads : vitc_cpu_count();
+  if (machine->threads > VITC_THREADS_MAX) machine->threads = VITC_THREADS_MAX;
+  if (machine->threads == 1) return STATUS_OK;
+  machine->pool = vitc_pool_create(machine->threads);
+  if (machine->pool == NULL) return diag_fail(diag, STATUS_SYSTEM, "cannot start %u threads", machine->threads);
+  machine->parallel = vitc_pool_parallel(machine->pool);
+  return STATUS_OK;
+}
+
+static enum status open_parts(const char *path, const struct machine_options *options, struct machine *machine,
+                              struct diag *diag) {
+  TRY(load_object(path, &machine->loaded, diag));
+  const vitc_model *model = &machine->loaded.model;
+  TRY(choose_run(machine, options->level, diag));
+  if (model->weights_external != 0)
+    TRY(map_weights(machine, options->weights_path, options->check_weights, diag));
+  else if (options->check_weights)
+    TRY(load_check_weights(&machine->loaded, diag));
+  vitc_cpu_request_amx();
+  TRY(open_threads(machine, options->threads, diag));
+  machine->arena = vitc_arena_alloc(model->arena_bytes);
+  if (machine->arena == NULL && model->arena_bytes > 0)
+    return diag_fail(diag, STATUS_SYSTEM, "%s: out of memory for an arena of %zu bytes", path, model->arena_bytes);
+  return STATUS_OK;
+}
+
+enum status machine_open(const char *path, const struct machine_options *options, struct machine *out_machine,
+                         struct diag *diag) {
+  *out_machine = (struct machine){.run = NULL};
+  enum status status = open_parts(path, options, out_machine, diag);
+  if (status != STATUS_OK) machine_close(out_machine);
+  return status;
+}
+
+void machine_close(struct machine *machine) {
+  if (machine->arena != NULL) vitc_arena_free(machine->arena, machine->loaded.model.arena_bytes);
+  if (machine->pool != NULL) vitc_pool_destroy(machine->pool);
+  if (machine->external_weights != NULL) vitc_weights_unmap(&machine->loaded.model, machine->external_weights);
+  load_close(&machine->loaded);
+  *machine = (struct machine){.run = NULL};
+}
+
+enum status machine_call(const struct machine *machine, const void *const *inputs, void *const *outputs, uint32_t batch,
+                         struct diag *diag) {
+  static const char *const reasons[] = {
+      [VITC_E_NULL] = "a pointer is NULL",
+      [VITC_E_BATCH] = "the batch is 0 or larger than its largest",
+      [VITC_E_ALIGN] = "a pointer is misaligned",
+      [VITC_E_CPU] = "this CPU has none of the instruction sets that it was compiled for",
+      [VITC_E_THREADS] = "the number of threads is out of range",
+  };
+  const vitc_args args = {.inputs = inputs,
+                          .outputs = outputs,
+                          .batch = batch,
+                          .arena = machine->arena,
+                          .weights = machine->external_weights,
+                          .parallel = machine->pool != NULL ? &machine->parallel : NULL};
+  int error = machine->run(&args);
+  if (error == VITC_OK) return STATUS_OK;
+  const char *path = machine->loaded.object.path;
+  if (error > VITC_OK && error <= VITC_E_THREADS)
+    return diag_fail(diag, STATUS_SYSTEM, "%s: cannot run: %s", path, reasons[error]);
+  return diag_fail(diag, STATUS_SYSTEM, "%s: cannot run: error %d", path, error);
+}
+
+enum status machine_run(const struct machine *machine, const struct feed *feed, struct results *results, struct diag *diag) {
+  const vitc_model *model = &machine->loaded.model;
+  for (uint32_t done = 0; done < feed->batch;) {
+    uint32_t batch = feed->batch - done < model->batch_max ? feed->batch - done : model->batch_max;
+    const void *inputs[VITC_IO_MAX];
+    void *outputs[VITC_IO_MAX];
+    for (uint32_t i = 0; i < model->input_count; i++) inputs[i] = (char *)feed->inputs[i] + done * model->inputs[i].image_bytes;
+    for (uint32_t i = 0; i < model->output_count; i++)
+      outputs[i] = (char *)results->outputs[i] + done * model->outputs[i].image_bytes;
+    TRY(machine_call(machine, inputs, outputs, batch, diag));
+    done += batch;
+  }
+  return STATUS_OK;
+}

@@ -1,0 +1,171 @@
+#include "driver.h"
+
+#include "driver_json.h"
+#include "ir/ops.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+int64_t graph_flops(const struct graph *graph) {
+  int64_t flops = 0;
+  for (const struct node *node = graph->first; node != NULL; node = node->next) flops += node_flops(node);
+  return flops;
+}
+
+int64_t graph_parameters(const struct graph *graph) {
+  int64_t parameters = 0;
+  for (const struct value *value = graph->values; value != NULL; value = value->next)
+    if (value->data != NULL && value->dtype == DTYPE_F32 && graph_count_uses(graph, value) > 0)
+      parameters += shape_elements(&value->shape);
+  return parameters;
+}
+
+static const struct node *first_user(const struct graph *graph, const struct value *value) {
+  for (const struct node *node = graph->first; node != NULL; node = node->next)
+    for (int i = 0; i < node->input_count; i++)
+      if (node->inputs[i] == value) return node;
+  return NULL;
+}
+
+/* A result keeps its name through the passes, so the first result downstream that still exists belongs to the host. */
+const struct node *driver_fused_into(const struct compilation *compilation, const struct node *original, bool *out_folded) {
+  *out_folded = false;
+  for (const struct node *node = original; node != NULL; node = first_user(&compilation->original, node->outputs[0])) {
+    const struct value *value = graph_find(&compilation->graph, node->outputs[0]->name);
+    if (value == NULL) continue;
+    if (value->producer != NULL) return value->producer;
+    if (value->data != NULL) {
+      *out_folded = true;
+      return NULL;
+    }
+  }
+  return NULL;
+}
+
+struct node_place driver_place(const struct compilation *compilation, const struct node *node) {
+  static const char *const memories[] = {[MEMORY_NONE] = "",
+                                         [MEMORY_ARENA] = "arena",
+                                         [MEMORY_INPUT] = "input",
+                                         [MEMORY_OUTPUT] = "output",
+                                         [MEMORY_WEIGHTS] = "weights"};
+  const struct plan *plan = &compilation->plan;
+  const struct view *view = &plan->views[node->outputs[0]->id];
+  struct node_place place = {.step = -1, .memory = memories[view->memory], .first = -1, .last = -1};
+  for (int i = 0; i < plan->step_count; i++)
+    if (plan->steps[i].node == node) place.step = i;
+  if (view->memory == MEMORY_NONE) return place;
+  const int64_t element = (int64_t)dtype_size(view->dtype);
+  place.offset = view->offset * element;
+  place.bytes = shape_elements(&view->shape) * element;
+  if (view->memory == MEMORY_ARENA) {
+    const struct buffer *buffer = &plan->buffers[view->index];
+    place.offset += buffer->offset;
+    place.first = buffer->first;
+    place.last = buffer->last;
+  }
+  return place;
+}
+
+static void write_shape(FILE *stream, const struct value *value) {
+  fputs(value->batched ? "[\"N" : "[", stream);
+  for (int i = 0; i < value->shape.rank; i++) {
+    int64_t dim = value->shape.dim[i];
+    if (i == 0 && value->batched) {
+      if (dim != 1) fprintf(stream, "*%" PRId64, dim);
+      fputc('"', stream);
+    } else {
+      fprintf(stream, "%s%" PRId64, i > 0 ? "," : "", dim);
+    }
+  }
+  fputc(']', stream);
+}
+
+static void write_values(FILE *stream, const char *key, struct value *const *values, int count) {
+  fprintf(stream, "\"%s\":[", key);
+  for (int i = 0; i < count; i++) {
+    fputs(i > 0 ? ",{\"name\":" : "{\"name\":", stream);
+    json_string(stream, values[i]->name);
+    fprintf(stream, ",\"dtype\":\"%s\",\"shape\":", dtype_name(values[i]->dtype));
+    write_shape(stream, values[i]);
+    fputc('}', stream);
+  }
+  fputs("],\n", stream);
+}
+
+static void write_ops(FILE *stream, const char *key, struct node *const *nodes, int count) {
+  if (count == 0) return;
+  fprintf(stream, ",\"%s\":[", key);
+  for (int i = 0; i < count; i++) fprintf(stream, "%s\"%s\"", i > 0 ? "," : "", op_info(nodes[i]->op)->name);
+  fputc(']', stream);
+}
+
+/* hosts[i]: what the i-th node of the original became. */
+static void write_sources(FILE *stream, const struct compilation *compilation, const struct node *const *hosts,
+                          const struct node *host) {
+  fputs(",\"computes\":[", stream);
+  const char *separator = "";
+  for (const struct node *node = compilation->original.first; node != NULL; node = node->next) {
+    if (*hosts++ != host) continue;
+    fputs(separator, stream);
+    json_string(stream, node->outputs[0]->name);
+    separator = ",";
+  }
+  fputc(']', stream);
+}
+
+static const struct node **find_hosts(struct compilation *compilation) {
+  const struct node **hosts = arena_array(&compilation->arena, (size_t)compilation->original.node_count + 1, sizeof *hosts);
+  int i = 0;
+  bool folded;
+  for (const struct node *node = compilation->original.first; node != NULL; node = node->next)
+    hosts[i++] = driver_fused_into(compilation, node, &folded);
+  return hosts;
+}
+
+static void write_node(FILE *stream, const struct compilation *compilation, const struct node *const *hosts,
+                       const struct node *node) {
+  fprintf(stream, "{\"op\":\"%s\",\"name\":", op_info(node->op)->name);
+  json_string(stream, node->outputs[0]->name);
+  fputs(",\"shape\":", stream);
+  write_shape(stream, node->outputs[0]);
+  fprintf(stream, ",\"flops\":%" PRId64, node_flops(node));
+  write_ops(stream, "prologue", node->prologue, node->prologue_count);
+  write_ops(stream, "epilogue", node->epilogue, node->epilogue_count);
+  write_sources(stream, compilation, hosts, node);
+  struct node_place place = driver_place(compilation, node);
+  if (place.step >= 0) fprintf(stream, ",\"step\":%d", place.step);
+  if (place.memory[0] != '\0')
+    fprintf(stream, ",\"memory\":\"%s\",\"offset\":%" PRId64 ",\"bytes\":%" PRId64, place.memory, place.offset, place.bytes);
+  if (place.first >= 0) fprintf(stream, ",\"live\":[%d,%d]", place.first, place.last);
+  fputc('}', stream);
+}
+
+const char *driver_info(struct compilation *compilation) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *stream = open_memstream(&text, &size);
+  if (stream == NULL) exit(STATUS_SYSTEM);
+  const struct graph *graph = &compilation->graph;
+  const struct plan *plan = &compilation->plan;
+  fputs("{\"name\":", stream);
+  json_string(stream, graph->name);
+  fprintf(stream,
+          ",\"precision\":\"fp32\",\"parameters\":%" PRId64 ",\"flops\":%" PRId64 ",\"batch_max\":%" PRId64
+          ",\"group\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"weights_bytes\":%" PRId64 ",\"steps\":%d,\n",
+          graph_parameters(&compilation->original), graph_flops(graph), plan->batch_max, plan->group, plan->arena_bytes,
+          plan->weights_bytes, plan->step_count);
+  write_values(stream, "inputs", graph->inputs, graph->input_count);
+  write_values(stream, "outputs", graph->outputs, graph->output_count);
+  const struct node **hosts = find_hosts(compilation);
+  fputs("\"nodes\":[", stream);
+  for (const struct node *node = graph->first; node != NULL; node = node->next) {
+    fputs(node == graph->first ? "\n" : ",\n", stream);
+    write_node(stream, compilation, hosts, node);
+  }
+  fputs("\n]}\n", stream);
+  fclose(stream);
+  const char *copy = arena_strndup(&compilation->arena, text, size);
+  free(text);
+  return copy;
+}

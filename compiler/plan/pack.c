@@ -7,7 +7,11 @@
 enum { PANEL = 16, ALIGNMENT = 64 };
 
 int64_t pack_panel_stride(int64_t k) {
-  return (k % 2 == 0 ? k + 1 : k) * PANEL;
+  return (k | 1) * PANEL;
+}
+
+int64_t pack_keys_floats(int64_t keys, int64_t head_dim) {
+  return (keys + PANEL - 1) / PANEL * PANEL * head_dim;
 }
 
 static int add_packed(struct planner *p, const struct packed *packed) {

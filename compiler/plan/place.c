@@ -27,12 +27,15 @@ bool place_dies_here(const struct planner *p, const struct view *view) {
 }
 
 /* Rows of an odd number of cache lines spread over all sets of the L1 cache. */
-static int64_t padded_row(const struct planner *p, const struct value *value) {
+static int64_t padded_row(int64_t columns) {
+  int64_t lines = (columns + 15) / 16;
+  return columns < 64 ? columns : (lines % 2 == 0 ? lines + 1 : lines) * 16;
+}
+
+static int64_t row_of(const struct planner *p, const struct value *value) {
   int rank = value->shape.rank;
   int64_t columns = value->shape.dim[rank - 1];
-  if (rank > 3 || columns < 64 || value->dtype != DTYPE_F32 || p->reshaped[value->id]) return columns;
-  int64_t lines = (columns + 15) / 16;
-  return (lines % 2 == 0 ? lines + 1 : lines) * 16;
+  return rank > 3 || p->reshaped[value->id] ? columns : padded_row(columns);
 }
 
 static struct view own_buffer(struct planner *p, const char *name, struct view view, bool batched) {
@@ -46,6 +49,12 @@ static struct view own_buffer(struct planner *p, const char *name, struct view v
 struct view place_temporary(struct planner *p, const char *name, const struct shape *shape, bool batched) {
   struct view view = {.shape = *shape, .dtype = DTYPE_F32};
   view_dense(&view);
+  return own_buffer(p, name, view, batched);
+}
+
+struct view place_temporary_rows(struct planner *p, const char *name, const struct shape *shape, bool batched) {
+  struct view view = {.shape = *shape, .dtype = DTYPE_F32};
+  view_padded(&view, padded_row(shape->dim[shape->rank - 1]));
   return own_buffer(p, name, view, batched);
 }
 
@@ -64,7 +73,7 @@ static struct view fresh_view(struct planner *p, const struct value *value) {
   if (value->shape.rank == 0)
     view_dense(&view);
   else
-    view_padded(&view, padded_row(p, value));
+    view_padded(&view, row_of(p, value));
   return own_buffer(p, value->name, view, value->batched);
 }
 
@@ -82,6 +91,7 @@ static struct view embedded_view(struct planner *p, const struct value *value) {
 
 enum status place_value(struct planner *p, const struct value *value, const struct view *in_place) {
   if (p->plan->views[value->id].memory != MEMORY_NONE) return STATUS_OK; /* a Concat that was placed with its first part */
+  if (shape_elements(&value->shape) == 0) return plan_refuse(p, value->producer, "a result without elements");
   if (value->dtype != DTYPE_F32) return plan_refuse(p, value->producer, "compiled code computes float32 only");
   bool output = false;
   for (int i = 0; i < p->graph->output_count; i++) output |= p->graph->outputs[i] == value;

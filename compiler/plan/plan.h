@@ -81,9 +81,9 @@ struct step {
   bool batched;   /* once per image, else once per run */
   bool has_layer_norm;
   struct view out, inputs[STEP_INPUTS_MAX];
+  struct view scratch; /* MEMORY_NONE: none */
   int input_count, stage_count;
   struct step_stage stages[STEP_STAGES_MAX];
-  int scratch;   /* buffer, or -1 */
   unsigned axes; /* STEP_REDUCE: bit mask */
 };
 
@@ -108,6 +108,9 @@ bool view_matrix(const struct view *view, int64_t *out_rows, int64_t *out_column
 /* Elements between panels of 16 columns of a packed B with k rows: one cache line more than k lines when k is even, so that the
  * panels that one tile reads do not fall into the same sets of the L1 cache. */
 int64_t pack_panel_stride(int64_t k);
+
+/* Elements of one head's keys (keys, head_dim) transposed into panels of 16 keys. */
+int64_t pack_keys_floats(int64_t keys, int64_t head_dim);
 
 /* Streams the weights blob: `write` gets consecutive runs of bytes. Stops at the first status that is not STATUS_OK. */
 typedef enum status (*plan_sink)(void *context, const void *bytes, size_t size);

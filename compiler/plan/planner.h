@@ -39,6 +39,8 @@ MUST_USE enum status steps_copy(struct planner *p, const struct view *from, cons
 /* place.c: where values go */
 MUST_USE enum status place_value(struct planner *p, const struct value *value, const struct view *in_place);
 struct view place_temporary(struct planner *p, const char *name, const struct shape *shape, bool batched);
+/* The same with rows padded for the kernels that read rows. */
+struct view place_temporary_rows(struct planner *p, const char *name, const struct shape *shape, bool batched);
 struct view place_of(struct planner *p, const struct value *value);
 bool place_dies_here(const struct planner *p, const struct view *view);
 /* Outputs of a movement op as views of its input's memory: false when the op must copy. */

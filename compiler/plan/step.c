@@ -14,7 +14,7 @@ struct step *steps_new(struct planner *p, enum step_kind kind, const struct node
     p->step_capacity = capacity;
   }
   struct step *step = &plan->steps[plan->step_count++];
-  *step = (struct step){.kind = kind, .node = node, .node_index = p->node_index, .scratch = -1};
+  *step = (struct step){.kind = kind, .node = node, .node_index = p->node_index};
   return step;
 }
 
@@ -172,7 +172,7 @@ enum status step_place_result(struct planner *p, const struct node *node, const 
 enum status step_as_matrix(struct planner *p, const struct node *node, const char *name, bool batched, struct view *view) {
   int64_t rows, columns, row_stride;
   if (view_matrix(view, &rows, &columns, &row_stride) && view->dtype == DTYPE_F32) return STATUS_OK;
-  struct view copy = place_temporary(p, name, &view->shape, batched);
+  struct view copy = place_temporary_rows(p, name, &view->shape, batched);
   TRY(steps_copy(p, view, &copy, node));
   *view = copy;
   return STATUS_OK;

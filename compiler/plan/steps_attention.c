@@ -59,11 +59,10 @@ enum status attention_steps(struct planner *p, const struct node *node) {
   struct step *step = steps_new(p, STEP_ATTENTION, node);
   step_set_out(step, &target);
   for (int i = 0; i < 3; i++) step_add_input(step, &operands[i]);
-  /* keys in panels of 16, for every head: lower.c checks that this is what the kernel packs */
   int64_t heads = rank4 ? out.shape.dim[1] : node_int(node, "q_num_heads");
   int64_t keys = operands[1].shape.dim[1], head_dim = operands[1].shape.dim[2] / heads;
-  struct shape packed = {2, {heads, (keys + 15) / 16 * 16 * head_dim + 16}};
-  step->scratch = place_temporary(p, "packed keys", &packed, true).index;
+  struct shape packed = {2, {heads, pack_keys_floats(keys, head_dim)}};
+  step->scratch = place_temporary(p, "packed keys", &packed, true);
   if (rank4) {
     static const int64_t heads_first[] = {0, 2, 1, 3};
     struct view permuted = view_permute(&target, heads_first);

@@ -42,8 +42,7 @@ static enum status add_layer_norm_prologue(struct planner *p, struct step *step,
     view = place_of(p, norm->inputs[2]);
     step_add_input(step, &view);
   }
-  struct view normal = place_temporary(p, "normalised rows", &step->inputs[0].shape, step->inputs[0].image_stride != 0);
-  step->scratch = normal.index;
+  step->scratch = place_temporary_rows(p, "normalised rows", &step->inputs[0].shape, step->inputs[0].image_stride != 0);
   return STATUS_OK;
 }
 

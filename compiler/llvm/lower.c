@@ -1,0 +1,442 @@
+#include "llvm/lower.h"
+
+#include "llvm/generic.h"
+#include "llvm/kernels.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+emit_value context_load(struct emit *e, emit_value context, int64_t slot) {
+  return LLVMBuildLoad2(e->builder, e->i64, emit_bytes(e, context, emit_i64(e, slot * 8)), "");
+}
+
+emit_value context_load_pointer(struct emit *e, emit_value context, int64_t slot) {
+  return LLVMBuildLoad2(e->builder, e->pointer, emit_bytes(e, context, emit_i64(e, slot * 8)), "");
+}
+
+/* ---- a phase: its function, the range of units of this task */
+
+struct phase {
+  struct lowering *l;
+  struct emit *e;
+  const struct step *step;
+  emit_value context, index, threads, images;
+};
+
+static struct phase phase_begin(struct lowering *l, const struct step *step, const char *what) {
+  struct emit *e = l->emit;
+  char name[128];
+  snprintf(name, sizeof name, "phase%d_%s_%s", l->phase_count, what, e->level->name);
+  LLVMTypeRef parameters[] = {e->pointer, e->i32};
+  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
+  if (l->phase_count == l->phase_capacity) {
+    l->phase_capacity = l->phase_capacity * 2 + 64;
+    l->phases = realloc(l->phases, (size_t)l->phase_capacity * sizeof(emit_value));
+    if (l->phases == NULL) abort();
+  }
+  l->phases[l->phase_count++] = function;
+  struct phase phase = {.l = l, .e = e, .step = step, .context = emit_parameter(e, 0)};
+  phase.index = LLVMBuildZExt(e->builder, emit_parameter(e, 1), e->i64, "");
+  phase.threads = context_load(e, phase.context, CONTEXT_THREADS);
+  phase.images = step->batched ? context_load(e, phase.context, CONTEXT_IMAGES) : emit_i64(e, 1);
+  return phase;
+}
+
+static void phase_end(struct phase *phase) {
+  emit_function_end(phase->e);
+}
+
+/* This task's part [begin, end) of `units`: parts differ by at most one. */
+static void split(struct phase *phase, emit_value units, emit_value *out_begin, emit_value *out_end) {
+  struct emit *e = phase->e;
+  emit_value next = emit_add(e, phase->index, emit_i64(e, 1));
+  *out_begin = LLVMBuildUDiv(e->builder, emit_mul(e, units, phase->index), phase->threads, "");
+  *out_end = LLVMBuildUDiv(e->builder, emit_mul(e, units, next), phase->threads, "");
+}
+
+static void split_per_image(struct phase *phase, int64_t units, emit_value *out_begin, emit_value *out_end) {
+  split(phase, emit_mul(phase->e, phase->images, emit_i64(phase->e, units)), out_begin, out_end);
+}
+
+static emit_value view_pointer(struct phase *phase, const struct view *view) {
+  struct emit *e = phase->e;
+  const struct plan *plan = phase->l->plan;
+  int64_t bytes = view->offset * (int64_t)dtype_size(view->dtype);
+  int slot = CONTEXT_ARENA;
+  switch (view->memory) {
+  case MEMORY_ARENA:
+    bytes += plan->buffers[view->index].offset;
+    break;
+  case MEMORY_WEIGHTS:
+    slot = CONTEXT_WEIGHTS;
+    bytes += plan->packed[view->index].offset;
+    break;
+  case MEMORY_INPUT:
+    slot = CONTEXT_TENSORS + view->index;
+    break;
+  case MEMORY_OUTPUT:
+    slot = CONTEXT_TENSORS + plan->graph->input_count + view->index;
+    break;
+  case MEMORY_NONE:
+    assert(!"a view without memory");
+  }
+  return emit_bytes(e, context_load_pointer(e, phase->context, slot), emit_i64(e, bytes));
+}
+
+/* An array of the views' pointers on the stack. */
+static emit_value pointer_array(struct phase *phase, const struct view *const *views, int count) {
+  struct emit *e = phase->e;
+  emit_value array = emit_stack(e, count > 0 ? count * 8 : 8);
+  for (int i = 0; i < count; i++) {
+    if (views[i] == NULL) continue;
+    LLVMBuildStore(e->builder, view_pointer(phase, views[i]), emit_bytes(e, array, emit_i64(e, i * 8)));
+  }
+  return array;
+}
+
+/* ---- kernels' descriptions */
+
+static void matrix(const struct view *view, int64_t *out_rows, int64_t *out_columns, int64_t *out_row_stride) {
+  bool is_matrix = view_matrix(view, out_rows, out_columns, out_row_stride);
+  assert(is_matrix);
+  (void)is_matrix;
+}
+
+static struct stage gemm_stage(const struct step *step, const struct step_stage *from) {
+  struct stage stage;
+  memset(&stage, 0, sizeof stage);
+  stage.op = from->op;
+  stage.running = from->running;
+  stage.approximate = from->approximate;
+  stage.kind = from->unary ? OPERAND_NONE : OPERAND_SCALAR;
+  stage.scalar = from->scalar;
+  if (from->operand < 0) return stage;
+  const struct view *view = &step->inputs[from->operand];
+  int rank = view->shape.rank;
+  bool column = view->image_stride == 0;
+  for (int i = 0; i + 1 < rank; i++) column &= view->shape.dim[i] == 1 || view->stride[i] == 0;
+  stage.kind = column ? OPERAND_COLUMN : OPERAND_MATRIX;
+  if (column) return stage;
+  int64_t rows, columns;
+  matrix(view, &rows, &columns, &stage.row_stride);
+  stage.image_stride = view->image_stride;
+  return stage;
+}
+
+static void layer_norm_phase(struct lowering *l, const struct step *step) {
+  const struct node *norm = step->node->prologue[0];
+  struct rows_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.op = OP_layer_normalization;
+  matrix(&step->inputs[0], &desc.rows, &desc.columns, &desc.x_row_stride);
+  matrix(&step->scratch, &desc.rows, &desc.columns, &desc.y_row_stride);
+  desc.x_image_stride = step->inputs[0].image_stride;
+  desc.y_image_stride = step->scratch.image_stride;
+  desc.epsilon = (float)node_float(norm, "epsilon");
+  desc.has_bias = norm->input_count > 2 && norm->inputs[2] != NULL;
+  emit_value kernel = emit_rows(l->emit, &desc), begin, end;
+  struct phase phase = phase_begin(l, step, "layer_norm");
+  const struct view *operands[] = {&step->inputs[2], desc.has_bias ? &step->inputs[3] : NULL};
+  split_per_image(&phase, desc.rows, &begin, &end);
+  emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
+                            view_pointer(&phase, &step->scratch),
+                            pointer_array(&phase, operands, 2),
+                            phase.images,
+                            begin,
+                            end};
+  emit_call(l->emit, kernel, arguments, 6);
+  phase_end(&phase);
+}
+
+static void gemm_phase(struct lowering *l, const struct step *step) {
+  if (step->has_layer_norm) layer_norm_phase(l, step);
+  const struct view *a = step->has_layer_norm ? &step->scratch : &step->inputs[0];
+  struct gemm_desc desc;
+  memset(&desc, 0, sizeof desc);
+  matrix(a, &desc.m, &desc.k, &desc.a_row_stride);
+  matrix(&step->out, &desc.m, &desc.n, &desc.c_row_stride);
+  assert(desc.k == l->plan->packed[step->inputs[1].index].k && desc.n == l->plan->packed[step->inputs[1].index].n);
+  desc.a_image_stride = a->image_stride;
+  desc.c_image_stride = step->out.image_stride;
+  const struct view *operands[STEP_STAGES_MAX] = {0};
+  desc.stage_count = step->stage_count;
+  for (int i = 0; i < step->stage_count; i++) {
+    desc.stages[i] = gemm_stage(step, &step->stages[i]);
+    if (step->stages[i].operand >= 0) operands[i] = &step->inputs[step->stages[i].operand];
+  }
+  emit_value kernel = emit_gemm(l->emit, &desc), begin, end;
+  struct phase phase = phase_begin(l, step, "gemm");
+  struct emit *e = phase.e;
+  int64_t unit = gemm_split_panels(e->level, &desc), panels = (desc.n + 15) / 16;
+  split(&phase, emit_i64(e, (panels + unit - 1) / unit), &begin, &end);
+  begin = emit_mul(e, begin, emit_i64(e, unit));
+  end = emit_min(e, emit_mul(e, end, emit_i64(e, unit)), emit_i64(e, panels));
+  emit_value arguments[] = {view_pointer(&phase, a),
+                            view_pointer(&phase, &step->inputs[1]),
+                            view_pointer(&phase, &step->out),
+                            pointer_array(&phase, operands, step->stage_count),
+                            phase.images,
+                            begin,
+                            end};
+  struct emit_if some;
+  emit_if_begin(e, &some, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""));
+  emit_call(e, kernel, arguments, 7);
+  emit_if_end(e, &some);
+  phase_end(&phase);
+}
+
+static void attention_phases(struct lowering *l, const struct step *step) {
+  const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
+  const struct node *node = step->node;
+  struct attention_desc desc;
+  memset(&desc, 0, sizeof desc);
+  bool rank4 = node->inputs[0]->shape.rank == 4;
+  desc.heads = rank4 ? node->inputs[0]->shape.dim[1] : node_int(node, "q_num_heads");
+  int64_t q_columns, k_columns, v_columns, out_rows, out_columns;
+  matrix(q, &desc.q_rows, &q_columns, &desc.q_row_stride);
+  matrix(k, &desc.k_rows, &k_columns, &desc.k_row_stride);
+  matrix(v, &desc.k_rows, &v_columns, &desc.v_row_stride);
+  struct view out = step->out;
+  if (out.shape.rank == 4) { /* (1, T, heads, d): the heads of a token are adjacent */
+    out.shape = (struct shape){3, {1, out.shape.dim[1], out.shape.dim[2] * out.shape.dim[3]}};
+    out.stride[2] = 1;
+  }
+  matrix(&out, &out_rows, &out_columns, &desc.out_row_stride);
+  desc.head_dim = q_columns / desc.heads;
+  desc.v_dim = v_columns / desc.heads;
+  desc.q_image_stride = q->image_stride;
+  desc.k_image_stride = k->image_stride;
+  desc.v_image_stride = v->image_stride;
+  desc.out_image_stride = out.image_stride;
+  double scale = node_float(node, "scale");
+  desc.scale = (float)(scale != 0 ? scale : 1.0 / __builtin_sqrt((double)desc.head_dim));
+  assert(attention_packed_floats(&desc) == pack_keys_floats(desc.k_rows, desc.head_dim));
+  emit_value pack = emit_attention_pack(l->emit, &desc), run = emit_attention(l->emit, &desc), begin, end;
+  struct phase phase = phase_begin(l, step, "attention_pack");
+  split_per_image(&phase, desc.heads, &begin, &end);
+  emit_value pack_arguments[] = {view_pointer(&phase, k), view_pointer(&phase, &step->scratch), phase.images, begin, end};
+  emit_call(l->emit, pack, pack_arguments, 5);
+  phase_end(&phase);
+  phase = phase_begin(l, step, "attention");
+  split_per_image(&phase, desc.heads * attention_row_tiles(l->emit->level, &desc), &begin, &end);
+  emit_value run_arguments[] = {view_pointer(&phase, q),
+                                view_pointer(&phase, &step->scratch),
+                                view_pointer(&phase, v),
+                                view_pointer(&phase, &out),
+                                phase.images,
+                                begin,
+                                end};
+  emit_call(l->emit, run, run_arguments, 7);
+  phase_end(&phase);
+}
+
+static void rows_phase(struct lowering *l, const struct step *step) {
+  struct rows_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.op = step->node->op;
+  matrix(&step->inputs[0], &desc.rows, &desc.columns, &desc.x_row_stride);
+  matrix(&step->out, &desc.rows, &desc.columns, &desc.y_row_stride);
+  desc.x_image_stride = step->inputs[0].image_stride;
+  desc.y_image_stride = step->out.image_stride;
+  if (desc.op == OP_layer_normalization) desc.epsilon = (float)node_float(step->node, "epsilon");
+  desc.has_bias = step->input_count > 2;
+  emit_value kernel = emit_rows(l->emit, &desc), begin, end;
+  struct phase phase = phase_begin(l, step, desc.op == OP_softmax ? "softmax" : "layer_norm");
+  const struct view *operands[] = {step->input_count > 1 ? &step->inputs[1] : NULL, desc.has_bias ? &step->inputs[2] : NULL};
+  split_per_image(&phase, desc.rows, &begin, &end);
+  emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
+                            view_pointer(&phase, &step->out),
+                            pointer_array(&phase, operands, 2),
+                            phase.images,
+                            begin,
+                            end};
+  emit_call(l->emit, kernel, arguments, 6);
+  phase_end(&phase);
+}
+
+/* ---- generic steps */
+
+static struct layout layout_of(const struct view *view) {
+  struct layout layout;
+  memset(&layout, 0, sizeof layout);
+  for (int i = 0; i < view->shape.rank; i++) layout.stride[i] = view->stride[i];
+  layout.image_stride = view->image_stride;
+  layout.is_u8 = view->dtype == DTYPE_U8;
+  return layout;
+}
+
+static void generic_phase(struct lowering *l, const struct step *step, const char *what, emit_value kernel, int64_t units) {
+  struct phase phase = phase_begin(l, step, what);
+  emit_value begin, end;
+  split_per_image(&phase, units, &begin, &end);
+  const struct view *inputs[STEP_INPUTS_MAX];
+  for (int i = 0; i < step->input_count; i++) inputs[i] = &step->inputs[i];
+  emit_value arguments[] = {view_pointer(&phase, &step->out), pointer_array(&phase, inputs, step->input_count), phase.images,
+                            begin, end};
+  emit_call(phase.e, kernel, arguments, 5);
+  phase_end(&phase);
+}
+
+static void strided_phase(struct lowering *l, const struct step *step) {
+  struct strided_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.rank = step->out.shape.rank;
+  for (int i = 0; i < step->out.shape.rank; i++) desc.dim[i] = step->out.shape.dim[i];
+  desc.out = layout_of(&step->out);
+  desc.input_count = step->input_count;
+  for (int i = 0; i < step->input_count; i++) desc.inputs[i] = layout_of(&step->inputs[i]);
+  desc.stage_count = step->stage_count;
+  for (int i = 0; i < step->stage_count; i++) {
+    const struct step_stage *from = &step->stages[i];
+    struct step_stage *stage = &desc.stages[i];
+    stage->op = from->op;
+    stage->running = from->running;
+    stage->approximate = from->approximate;
+    stage->operand = from->operand;
+    stage->unary = from->unary;
+    stage->scalar = from->scalar;
+  }
+  generic_phase(l, step, "strided", emit_strided(l->emit, &desc), strided_units(&desc));
+}
+
+static void matmul_phase(struct lowering *l, const struct step *step) {
+  struct matmul_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.rank = step->out.shape.rank;
+  for (int i = 0; i < step->out.shape.rank; i++) desc.dim[i] = step->out.shape.dim[i];
+  desc.k = step->inputs[0].shape.dim[step->inputs[0].shape.rank - 1];
+  desc.out = layout_of(&step->out);
+  desc.a = layout_of(&step->inputs[0]);
+  desc.b = layout_of(&step->inputs[1]);
+  generic_phase(l, step, "matmul", emit_matmul(l->emit, &desc), matmul_units(&desc));
+}
+
+static void reduce_phase(struct lowering *l, const struct step *step) {
+  struct reduce_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.rank = step->inputs[0].shape.rank;
+  for (int i = 0; i < step->inputs[0].shape.rank; i++) desc.dim[i] = step->inputs[0].shape.dim[i];
+  desc.axes = (int64_t)step->axes;
+  desc.out = layout_of(&step->out);
+  desc.x = layout_of(&step->inputs[0]);
+  generic_phase(l, step, "mean", emit_reduce_mean(l->emit, &desc), 1);
+}
+
+static int64_t attr_at(const struct node *node, const char *name, size_t index, int64_t otherwise) {
+  const struct attr *attr = node_attr(node, name);
+  return attr != NULL && index < attr->count ? attr->ints[index] : otherwise;
+}
+
+static int64_t same_padding(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t dilation, bool upper) {
+  int64_t total = (out - 1) * stride + (kernel - 1) * dilation + 1 - in;
+  if (total <= 0) return 0;
+  return upper ? total / 2 : total - total / 2;
+}
+
+static void conv_phase(struct lowering *l, const struct step *step) {
+  const struct node *node = step->node;
+  const struct shape *x = &step->inputs[0].shape, *w = &node->inputs[1]->shape, *y = &step->out.shape;
+  struct conv_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.groups = node_int(node, "group");
+  desc.channels = x->dim[1];
+  desc.height = x->dim[2];
+  desc.width = x->dim[3];
+  desc.filters = y->dim[1];
+  desc.out_height = y->dim[2];
+  desc.out_width = y->dim[3];
+  desc.kernel_height = w->dim[2];
+  desc.kernel_width = w->dim[3];
+  desc.stride_y = attr_at(node, "strides", 0, 1);
+  desc.stride_x = attr_at(node, "strides", 1, 1);
+  desc.dilation_y = attr_at(node, "dilations", 0, 1);
+  desc.dilation_x = attr_at(node, "dilations", 1, 1);
+  desc.pad_top = attr_at(node, "pads", 0, 0);
+  desc.pad_left = attr_at(node, "pads", 1, 0);
+  const char *automatic = node_string(node, "auto_pad");
+  if (strncmp(automatic, "SAME", 4) == 0) {
+    bool upper = strcmp(automatic, "SAME_UPPER") == 0;
+    desc.pad_top = same_padding(desc.height, desc.out_height, desc.kernel_height, desc.stride_y, desc.dilation_y, upper);
+    desc.pad_left = same_padding(desc.width, desc.out_width, desc.kernel_width, desc.stride_x, desc.dilation_x, upper);
+  } else if (strcmp(automatic, "VALID") == 0) {
+    desc.pad_top = desc.pad_left = 0;
+  }
+  desc.has_bias = step->input_count > 2;
+  desc.out = layout_of(&step->out);
+  desc.x = layout_of(&step->inputs[0]);
+  generic_phase(l, step, "conv", emit_conv(l->emit, &desc), desc.out_height);
+}
+
+enum status lower_steps(struct lowering *l) {
+  for (int i = 0; i < l->plan->step_count; i++) {
+    const struct step *step = &l->plan->steps[i];
+    switch (step->kind) {
+    case STEP_GEMM:
+      gemm_phase(l, step);
+      break;
+    case STEP_ATTENTION:
+      attention_phases(l, step);
+      break;
+    case STEP_ROWS:
+      rows_phase(l, step);
+      break;
+    case STEP_STRIDED:
+      strided_phase(l, step);
+      break;
+    case STEP_MATMUL:
+      matmul_phase(l, step);
+      break;
+    case STEP_REDUCE:
+      reduce_phase(l, step);
+      break;
+    case STEP_CONV:
+      conv_phase(l, step);
+      break;
+    }
+  }
+  return STATUS_OK;
+}
+
+/* One parallel loop: by the caller's threads, or here. */
+static emit_value emit_launch(struct emit *e) {
+  LLVMTypeRef parameters[] = {e->pointer, e->pointer, e->pointer};
+  char name[64];
+  snprintf(name, sizeof name, "launch_%s", e->level->name);
+  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 3);
+  emit_value context = emit_parameter(e, 0), parallel = emit_parameter(e, 1), task = emit_parameter(e, 2);
+  emit_value threads = context_load(e, context, CONTEXT_THREADS);
+  LLVMBasicBlockRef alone = LLVMAppendBasicBlockInContext(e->context, function, "alone");
+  LLVMBasicBlockRef many = LLVMAppendBasicBlockInContext(e->context, function, "many");
+  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntEQ, threads, emit_i64(e, 1), ""), alone, many);
+  LLVMPositionBuilderAtEnd(e->builder, alone);
+  LLVMTypeRef task_types[] = {e->pointer, e->i32};
+  LLVMTypeRef task_type = LLVMFunctionType(e->void_type, task_types, 2, 0);
+  LLVMValueRef task_arguments[] = {context, emit_i32(e, 0)};
+  LLVMBuildCall2(e->builder, task_type, task, task_arguments, 2, "");
+  LLVMBuildRetVoid(e->builder);
+  LLVMPositionBuilderAtEnd(e->builder, many);
+  LLVMTypeRef run_types[] = {e->pointer, e->i32, e->pointer, e->pointer};
+  LLVMTypeRef run_type = LLVMFunctionType(e->void_type, run_types, 4, 0);
+  LLVMValueRef run_arguments[] = {context_load_pointer(e, parallel, 1), LLVMBuildTrunc(e->builder, threads, e->i32, ""), task,
+                                  context};
+  LLVMBuildCall2(e->builder, run_type, context_load_pointer(e, parallel, 0), run_arguments, 4, "");
+  emit_function_end(e);
+  return function;
+}
+
+emit_value lower_forward(struct lowering *l) {
+  struct emit *e = l->emit;
+  emit_value launch = emit_launch(e);
+  char name[64];
+  snprintf(name, sizeof name, "forward_%s", e->level->name);
+  LLVMTypeRef parameters[] = {e->pointer, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
+  for (int i = 0; i < l->phase_count; i++) {
+    emit_value arguments[] = {emit_parameter(e, 0), emit_parameter(e, 1), l->phases[i]};
+    emit_call(e, launch, arguments, 3);
+  }
+  emit_function_end(e);
+  return function;
+}

@@ -77,6 +77,19 @@ static enum status read_channels(const struct reader *r, const cJSON *object, co
   return STATUS_OK;
 }
 
+/* The images that come out have the size that the graph's first input takes: (N, C, H, W) of float32 or (N, H, W, C) of uint8.
+ */
+static enum status check_image(const struct reader *r, const struct vitc_preprocess *p) {
+  const struct value *input = r->graph->inputs[0];
+  bool exact = p->resize == VITC_RESIZE_EXACT, crop = p->crop_height != 0;
+  int64_t height = crop ? p->crop_height : p->resize_height, width = crop ? p->crop_width : p->resize_width;
+  int rows = input->dtype == DTYPE_U8 ? 1 : 2;
+  if (input->shape.rank != 4 || (!crop && !exact)) return STATUS_OK;
+  if (input->shape.dim[rows] == height && input->shape.dim[rows + 1] == width) return STATUS_OK;
+  return reject(r, "preprocess: makes images of %lld x %lld, but input \"%s\" is %lld x %lld", (long long)height,
+                (long long)width, input->name, (long long)input->shape.dim[rows], (long long)input->shape.dim[rows + 1]);
+}
+
 enum status reader_preprocess(const struct reader *r, const cJSON *object) {
   static const char *const keys[] = {"resize",     "size",    "filter", "crop", "crop_rounding",
                                      "arithmetic", "rescale", "mean",   "std",  NULL};
@@ -94,7 +107,8 @@ enum status reader_preprocess(const struct reader *r, const cJSON *object) {
   if (rescale && (!cJSON_IsNumber(rescale) || !(p->rescale > 0 && p->rescale <= 1e6)))
     return reject(r, "preprocess.rescale: expected a number above 0");
   TRY(read_channels(r, object, "mean", false, p->mean));
-  return read_channels(r, object, "std", true, p->std);
+  TRY(read_channels(r, object, "std", true, p->std));
+  return check_image(r, p);
 }
 
 enum status reader_labels(const struct reader *r, const cJSON *array) {

@@ -1,8 +1,8 @@
-"""Writes tests/golden/tiny_vit.{json,safetensors} and what PyTorch makes of it: tiny_vit.x.npy, tiny_vit.logits.npy,
-tiny_vit.features.npy.
+"""Writes a small ViT, an input, and what PyTorch makes of it: tests/golden/tiny_vit.{json,safetensors}, tiny_vit.x.npy,
+tiny_vit.logits.npy and tiny_vit.features.npy.
 
-The model is a one-block ViT (16 x 16 pixels, patches of 8, 12 channels, 3 heads, 5 classes) whose graph is written out op by op,
-attention included. Needs torch, numpy and safetensors.
+It has one block, 16 x 16 pixels, patches of 8, 12 channels, 3 heads and 5 classes; its graph is written out op by op, attention
+included. Needs torch, numpy and safetensors.
 
     python tests/reference/tiny_vit.py
 """

@@ -93,7 +93,7 @@ static void axis_strides(const struct value *constant, int axis, size_t *out_out
 }
 
 struct value *slice_constant(struct graph *graph, struct value *constant, int axis, int64_t start, int64_t end) {
-  assert(is_constant(constant) && start >= 0 && start < end && end <= constant->shape.dim[axis]);
+  assert(value_is_constant(constant) && start >= 0 && start < end && end <= constant->shape.dim[axis]);
   if (start == 0 && end == constant->shape.dim[axis]) return constant;
   size_t outer, inner, row = (size_t)constant->shape.dim[axis], kept = (size_t)(end - start);
   axis_strides(constant, axis, &outer, &inner);
@@ -110,7 +110,7 @@ struct value *slice_constant(struct graph *graph, struct value *constant, int ax
 }
 
 struct value *reshape_constant(struct graph *graph, struct value *constant, const struct shape *shape) {
-  assert(is_constant(constant) && shape_elements(&constant->shape) == shape_elements(shape));
+  assert(value_is_constant(constant) && shape_elements(&constant->shape) == shape_elements(shape));
   if (shape_equal(&constant->shape, shape)) return constant;
   return graph_add_constant(graph, constant->name, constant->dtype, shape, constant->data);
 }
@@ -123,8 +123,8 @@ struct value *slice_weight(struct graph *graph, struct node *before, const struc
 
 bool replace_value(struct graph *graph, struct value *from, struct value *to) {
   if (from == to) return true;
-  if (is_graph_output(graph, from)) {
-    if (to->producer == NULL || is_graph_output(graph, to) || to->batched != from->batched) return false;
+  if (value_is_output(graph, from)) {
+    if (to->producer == NULL || value_is_output(graph, to) || to->batched != from->batched) return false;
     graph_swap_names(graph, from, to);
   } else if (to->id > from->id && to->producer != NULL) {
     /* A newer value was built for this place; outside of the graph the place is known by its name. */

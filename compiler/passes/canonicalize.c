@@ -52,7 +52,7 @@ static bool node_reads(const struct node *node, const struct value *value) {
 /* Expand gives every image its copy of the same elements; those who read it along with other batched values do without. */
 static bool copies_unneeded(const struct graph *graph, const struct node *expand) {
   const struct value *x = expand->inputs[0], *y = expand->outputs[0];
-  if (!shape_equal(&x->shape, &y->shape) || is_graph_output(graph, y)) return false;
+  if (!shape_equal(&x->shape, &y->shape) || value_is_output(graph, y)) return false;
   for (const struct node *user = graph->first; user != NULL; user = user->next) {
     if (!node_reads(user, y)) continue;
     bool joins = user->op == OP_concat || (op_info(user->op)->flags & OP_ELEMENTWISE) != 0;
@@ -125,7 +125,7 @@ static bool exact_inverse(float c) {
 
 static bool invert_constant(struct graph *graph, struct node *node) {
   const float *floats = constant_floats(node->inputs[1]);
-  if (floats == NULL || is_constant(node->inputs[0])) return false;
+  if (floats == NULL || value_is_constant(node->inputs[0])) return false;
   size_t count = (size_t)shape_elements(&node->inputs[1]->shape);
   bool divides = node->op == OP_div;
   for (size_t i = 0; i < count; i++)

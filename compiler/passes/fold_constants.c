@@ -15,7 +15,7 @@ static bool reads_as_b(const struct node *user, const struct value *value) {
 
 /* Only MatMuls read `value`, as their B. */
 static bool feeds_weights(const struct graph *graph, const struct value *value) {
-  if (is_graph_output(graph, value)) return false;
+  if (value_is_output(graph, value)) return false;
   int uses = 0;
   for (const struct node *user = graph->first; user != NULL; user = user->next) uses += reads_as_b(user, value);
   return uses > 0 && uses == graph_count_uses(graph, value);
@@ -24,11 +24,11 @@ static bool feeds_weights(const struct graph *graph, const struct value *value) 
 static bool foldable(const struct graph *graph, const struct node *node) {
   if (!node_plain(node)) return false;
   for (int i = 0; i < node->input_count; i++)
-    if (node->inputs[i] != NULL && !is_constant(node->inputs[i])) return false;
+    if (node->inputs[i] != NULL && !value_is_constant(node->inputs[i])) return false;
   for (int i = 0; i < node->output_count; i++) {
     const struct value *output = node->outputs[i];
     /* A constant would say that all images share one copy, which an op that asked for N copies may need. */
-    if (output != NULL && (output->batched || is_graph_output(graph, output))) return false;
+    if (output != NULL && (output->batched || value_is_output(graph, output))) return false;
   }
   return !(node->op == OP_transpose && node->inputs[0]->shape.rank == 2 && feeds_weights(graph, node->outputs[0]));
 }

@@ -4,7 +4,7 @@
  * Breaks: nothing; results differ in rounding where a scale moved. */
 #include "passes/passes.h"
 #include "passes/rewrite.h"
-#include "passes/view.h"
+#include "passes/window.h"
 
 /* Heads (N, heads, tokens, width) that are columns [offset, offset + heads * width) of `base`, as (N, tokens, columns). */
 struct heads {
@@ -22,27 +22,32 @@ struct pattern {
 
 static bool heads_at_depth(struct value *value, bool transposed, int depth, struct heads *out_heads) {
   int tokens_axis = transposed ? 3 : 2, width_axis = transposed ? 2 : 3;
-  struct view view;
-  view_of(value, depth, &view);
-  const int64_t *dim = view.shape.dim;
-  struct heads heads = {view.base, dim[1], dim[tokens_axis], dim[width_axis], 0, view.offset};
-  int64_t elements = shape_elements(&view.base->shape);
+  struct window window;
+  window_of(value, depth, &window);
+  const int64_t *dim = window.shape.dim;
+  struct heads heads = {window.base, dim[1], dim[tokens_axis], dim[width_axis], 0, window.offset};
+  int64_t elements = shape_elements(&window.base->shape);
   if (dim[0] != 1 || elements % heads.tokens != 0) return false;
   heads.columns = elements / heads.tokens;
-  if (heads.heads > 1 && view.stride[1] != heads.width) return false;
-  if (heads.tokens > 1 && view.stride[tokens_axis] != heads.columns) return false;
-  if (heads.width > 1 && view.stride[width_axis] != 1) return false;
+  if (heads.heads > 1 && window.stride[1] != heads.width) return false;
+  if (heads.tokens > 1 && window.stride[tokens_axis] != heads.columns) return false;
+  if (heads.width > 1 && window.stride[width_axis] != 1) return false;
   if (heads.offset + heads.heads * heads.width > heads.columns) return false;
   *out_heads = heads;
   return true;
 }
 
-/* The furthest base is the best: the projection itself. */
+/* The nearest base that is (N, tokens, columns) is what the graph has a projection for; else the furthest of any shape. */
 static bool find_heads(struct value *value, bool transposed, struct heads *out_heads) {
+  enum { DEPTH_MAX = 8 };
+  bool found = false;
   if (value->shape.rank != 4) return false;
-  for (int depth = 8; depth >= 0; depth--)
-    if (heads_at_depth(value, transposed, depth, out_heads)) return true;
-  return false;
+  for (int depth = 0; depth <= DEPTH_MAX; depth++) {
+    if (!heads_at_depth(value, transposed, depth, out_heads)) continue;
+    if (out_heads->base->shape.rank == 3) return true;
+    found = true;
+  }
+  return found && heads_at_depth(value, transposed, DEPTH_MAX, out_heads);
 }
 
 /* Follows products and quotients by scalars up, and takes them into *scale. */
@@ -68,7 +73,7 @@ static bool match_decomposed(const struct graph *graph, struct node *product, st
   if (graph_single_user(graph, product->inputs[0]) != product) return false;
   double scale = 1;
   const struct node *scores = producer_of(peel_scale(softmax->inputs[0], &scale), OP_mat_mul);
-  if (scores == NULL || is_graph_output(graph, scores->outputs[0])) return false;
+  if (scores == NULL || value_is_output(graph, scores->outputs[0])) return false;
   struct value *query = peel_scale(scores->inputs[0], &scale), *key = peel_scale(scores->inputs[1], &scale);
   *out_pattern = (struct pattern){product, query, key, product->inputs[1], true, false, scale};
   /* A scale of 0 would mean the default. */
@@ -152,11 +157,14 @@ static bool same_heads(const struct heads heads[3]) {
          heads[0].width == heads[2].width && heads[1].tokens == heads[2].tokens;
 }
 
-static void fuse_pattern(struct graph *graph, const struct pattern *pattern) {
+static void fuse_pattern(struct graph *graph, struct pattern *pattern) {
   struct heads heads[3];
   if (!find_heads(pattern->query, false, &heads[0]) || !find_heads(pattern->key, pattern->key_transposed, &heads[1]) ||
       !find_heads(pattern->value, false, &heads[2]) || !same_heads(heads))
     return;
+  if (pattern->scale != 0)
+    for (int i = 0; i < 2; i++) heads[i].base = peel_scale(heads[i].base, &pattern->scale);
+  if (pattern->scale - pattern->scale != 0) return;
   bool batched = pattern->at->outputs[0]->batched;
   for (int i = 0; i < 3; i++)
     if (heads[i].base->batched != batched || heads[i].base->dtype != DTYPE_F32) return;

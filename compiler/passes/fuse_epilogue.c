@@ -30,7 +30,7 @@ static bool repeats_over(const struct value *constant, const struct value *resul
 }
 
 static bool operand_fits(const struct node *host, const struct value *operand, const struct value *result) {
-  if (is_constant(operand)) return repeats_over(operand, result);
+  if (value_is_constant(operand)) return repeats_over(operand, result);
   if (operand->dtype != result->dtype || operand->batched != result->batched || !shape_equal(&operand->shape, &result->shape))
     return false;
   return operand->producer == NULL ? operand->data == NULL : precedes(operand->producer, host);

@@ -7,7 +7,8 @@
 
 static bool normalizes_columns(const struct node *norm) {
   const struct value *x = norm->inputs[0];
-  if (!is_constant(norm->inputs[1]) || (norm->input_count > 2 && norm->inputs[2] != NULL && !is_constant(norm->inputs[2])))
+  if (!value_is_constant(norm->inputs[1]) ||
+      (norm->input_count > 2 && norm->inputs[2] != NULL && !value_is_constant(norm->inputs[2])))
     return false;
   return x->shape.rank >= 2 && node_axis(norm, x->shape.rank) == x->shape.rank - 1;
 }

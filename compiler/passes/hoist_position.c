@@ -45,7 +45,7 @@ static void hoist(struct graph *graph, struct node *add, const struct node *conc
     const char *name = arena_printf(graph->arena, "%s.positioned", x->name);
     bool folds = constant_floats(x) != NULL;
     struct value *sum = folds ? add_constants(graph, x, rows, name) : build_binary(graph, add, OP_add, x, rows, name);
-    if (folds && count > 0 && is_constant(inputs[count - 1]))
+    if (folds && count > 0 && value_is_constant(inputs[count - 1]))
       inputs[count - 1] = join_constants(graph, inputs[count - 1], sum);
     else
       inputs[count++] = sum;

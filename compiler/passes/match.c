@@ -2,24 +2,18 @@
 
 #include <string.h>
 
-bool is_constant(const struct value *value) {
+bool value_is_constant(const struct value *value) {
   return value != NULL && value->data != NULL && !value->batched;
 }
 
-bool is_graph_output(const struct graph *graph, const struct value *value) {
+bool value_is_output(const struct graph *graph, const struct value *value) {
   for (int i = 0; i < graph->output_count; i++)
     if (graph->outputs[i] == value) return true;
   return false;
 }
 
-bool is_graph_input(const struct graph *graph, const struct value *value) {
-  for (int i = 0; i < graph->input_count; i++)
-    if (graph->inputs[i] == value) return true;
-  return false;
-}
-
 const float *constant_floats(const struct value *value) {
-  return is_constant(value) && value->dtype == DTYPE_F32 ? value->data : NULL;
+  return value_is_constant(value) && value->dtype == DTYPE_F32 ? value->data : NULL;
 }
 
 bool constant_scalar(const struct value *value, double *out_scalar) {
@@ -30,7 +24,7 @@ bool constant_scalar(const struct value *value, double *out_scalar) {
 }
 
 bool constant_integers(const struct value *value, int max, int64_t *out_integers, int *out_count) {
-  if (!is_constant(value) || value->shape.rank > 1) return false;
+  if (!value_is_constant(value) || value->shape.rank > 1) return false;
   int64_t count = shape_elements(&value->shape);
   if (count > max || (value->dtype != DTYPE_I32 && value->dtype != DTYPE_I64)) return false;
   for (int64_t i = 0; i < count; i++) {
@@ -61,8 +55,8 @@ struct node *only_user(const struct graph *graph, const struct value *value, enu
 }
 
 struct value *operand_beside_constant(const struct node *node, struct value **out_constant, int *out_index) {
-  if (node->input_count != 2 || is_constant(node->inputs[0]) == is_constant(node->inputs[1])) return NULL;
-  int index = is_constant(node->inputs[0]) ? 1 : 0;
+  if (node->input_count != 2 || value_is_constant(node->inputs[0]) == value_is_constant(node->inputs[1])) return NULL;
+  int index = value_is_constant(node->inputs[0]) ? 1 : 0;
   *out_constant = node->inputs[1 - index];
   if (out_index != NULL) *out_index = index;
   return node->inputs[index];

@@ -50,7 +50,7 @@ static struct value *read_rows(struct prune *prune, struct node *before, struct 
   const struct node *norm = producer_of(value, OP_layer_normalization);
   int64_t start = rows.start - held.start, end = rows.end - held.start;
   struct value *part;
-  if (is_constant(value))
+  if (value_is_constant(value))
     part = slice_constant(graph, value, 1, start, end);
   else if (norm != NULL && node_row_wise(norm))
     /* Normalising a few rows again is cheaper than keeping the LayerNormalization from the MatMul that reads it all. */
@@ -69,8 +69,8 @@ static void prune_table(struct prune *prune, struct node *node, int index, int64
   if (table->shape.rank != 2 || table->shape.dim[0] != row_count || row_count == 1) return;
   const char *name = arena_printf(prune->graph->arena, "%s.rows", table->name);
   node_set_input(node, index,
-                 is_constant(table) ? slice_constant(prune->graph, table, 0, rows.start, rows.end)
-                                    : build_slice(prune->graph, node, table, 0, rows.start, rows.end, name));
+                 value_is_constant(table) ? slice_constant(prune->graph, table, 0, rows.start, rows.end)
+                                          : build_slice(prune->graph, node, table, 0, rows.start, rows.end, name));
 }
 
 /* Shapes stay the source's until all nodes are rewritten, so that rows have one numbering throughout. */

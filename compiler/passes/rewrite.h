@@ -10,9 +10,8 @@
 
 /* ---- matching */
 
-bool is_constant(const struct value *value); /* false for NULL */
-bool is_graph_output(const struct graph *graph, const struct value *value);
-bool is_graph_input(const struct graph *graph, const struct value *value);
+bool value_is_constant(const struct value *value); /* false for NULL */
+bool value_is_output(const struct graph *graph, const struct value *value);
 const float *constant_floats(const struct value *value);             /* NULL unless a float32 constant */
 bool constant_scalar(const struct value *value, double *out_scalar); /* a float32 constant of one element */
 
@@ -73,7 +72,7 @@ struct node *build_split(struct graph *graph, struct node *before, struct value 
 /* The constant's elements [start, end) of `axis`: its own data where they lie together, else a copy. */
 struct value *slice_constant(struct graph *graph, struct value *constant, int axis, int64_t start, int64_t end);
 
-/* The constant with another shape of as many elements, or with permuted axes (a copy). */
+/* The constant's data under another shape of as many elements. */
 struct value *reshape_constant(struct graph *graph, struct value *constant, const struct shape *shape);
 
 /* Columns [start, end) of a MatMul's weight, as a value for input B. Zero-copy for transposed weights. */

@@ -1,32 +1,32 @@
-#include "passes/view.h"
+#include "passes/window.h"
 
 #include "passes/rewrite.h"
 
 #include <string.h>
 
-static void view_all(struct value *value, struct view *view) {
-  *view = (struct view){.base = value, .shape = value->shape};
+static void window_all(struct value *value, struct window *window) {
+  *window = (struct window){.base = value, .shape = value->shape};
   int64_t stride = 1;
   for (int i = value->shape.rank - 1; i >= 0; i--) {
-    view->stride[i] = stride;
+    window->stride[i] = stride;
     stride *= value->shape.dim[i];
   }
 }
 
-static void drop_axis(struct view *view, int axis) {
-  for (int i = axis; i + 1 < view->shape.rank; i++) {
-    view->shape.dim[i] = view->shape.dim[i + 1];
-    view->stride[i] = view->stride[i + 1];
+static void drop_axis(struct window *window, int axis) {
+  for (int i = axis; i + 1 < window->shape.rank; i++) {
+    window->shape.dim[i] = window->shape.dim[i + 1];
+    window->stride[i] = window->stride[i + 1];
   }
-  view->shape.rank--;
+  window->shape.rank--;
 }
 
 /* Old axes and new ones are taken in groups of equal extent; within a group the old axes must lie together in memory. */
-static bool view_reshape(struct view *view, const struct shape *shape) {
-  struct view old = *view;
+static bool window_reshape(struct window *window, const struct shape *shape) {
+  struct window old = *window;
   for (int i = old.shape.rank - 1; i >= 0; i--)
     if (old.shape.dim[i] == 1) drop_axis(&old, i);
-  view->shape = *shape;
+  window->shape = *shape;
   int from = 0, to = 0;
   while (to < shape->rank) {
     int from_end = from, to_end = to + 1;
@@ -44,7 +44,7 @@ static bool view_reshape(struct view *view, const struct shape *shape) {
       if (old.stride[i] != old.stride[i + 1] * old.shape.dim[i + 1]) return false;
     int64_t stride = from_end > from ? old.stride[from_end - 1] : 1;
     for (int i = to_end - 1; i >= to; i--) {
-      view->stride[i] = stride;
+      window->stride[i] = stride;
       stride *= shape->dim[i];
     }
     from = from_end;
@@ -53,43 +53,43 @@ static bool view_reshape(struct view *view, const struct shape *shape) {
   return from == old.shape.rank;
 }
 
-static void view_transpose(struct view *view, const struct node *node) {
-  const struct view old = *view;
+static void window_transpose(struct window *window, const struct node *node) {
+  const struct window old = *window;
   int64_t perm[RANK_MAX];
   transpose_perm(node, perm);
   for (int i = 0; i < old.shape.rank; i++) {
-    view->shape.dim[i] = old.shape.dim[perm[i]];
-    view->stride[i] = old.stride[perm[i]];
+    window->shape.dim[i] = old.shape.dim[perm[i]];
+    window->stride[i] = old.stride[perm[i]];
   }
 }
 
-static bool view_gather(struct view *view, const struct node *node) {
+static bool window_gather(struct window *window, const struct node *node) {
   int64_t index;
-  int count, axis = node_axis(node, view->shape.rank);
+  int count, axis = node_axis(node, window->shape.rank);
   if (!constant_integers(node->inputs[1], 1, &index, &count) || count != 1) return false;
-  view->offset += (index < 0 ? index + view->shape.dim[axis] : index) * view->stride[axis];
-  view->shape.dim[axis] = 1;
-  if (node->inputs[1]->shape.rank == 0) drop_axis(view, axis);
+  window->offset += (index < 0 ? index + window->shape.dim[axis] : index) * window->stride[axis];
+  window->shape.dim[axis] = 1;
+  if (node->inputs[1]->shape.rank == 0) drop_axis(window, axis);
   return true;
 }
 
-static bool view_slice(struct view *view, const struct node *node) {
+static bool window_slice(struct window *window, const struct node *node) {
   int axis;
   int64_t start, end;
   if (!slice_range(node, &axis, &start, &end)) return false;
-  view->offset += start * view->stride[axis];
-  view->shape.dim[axis] = end - start;
+  window->offset += start * window->stride[axis];
+  window->shape.dim[axis] = end - start;
   return true;
 }
 
-static void view_split(struct view *view, const struct node *node, const struct value *output) {
-  int axis = node_axis(node, view->shape.rank);
+static void window_split(struct window *window, const struct node *node, const struct value *output) {
+  int axis = node_axis(node, window->shape.rank);
   for (int i = 0; i < node->output_count && node->outputs[i] != output; i++)
-    if (node->outputs[i] != NULL) view->offset += node->outputs[i]->shape.dim[axis] * view->stride[axis];
-  view->shape.dim[axis] = output->shape.dim[axis];
+    if (node->outputs[i] != NULL) window->offset += node->outputs[i]->shape.dim[axis] * window->stride[axis];
+  window->shape.dim[axis] = output->shape.dim[axis];
 }
 
-static bool follow_node(struct view *view, const struct node *node, const struct value *output) {
+static bool follow_node(struct window *window, const struct node *node, const struct value *output) {
   int64_t sizes[RANK_MAX];
   switch (node->op) {
   case OP_identity:
@@ -98,29 +98,29 @@ static bool follow_node(struct view *view, const struct node *node, const struct
   case OP_flatten:
   case OP_squeeze:
   case OP_unsqueeze:
-    return view_reshape(view, &output->shape);
+    return window_reshape(window, &output->shape);
   case OP_transpose:
-    view_transpose(view, node);
+    window_transpose(window, node);
     return true;
   case OP_gather:
-    return view_gather(view, node);
+    return window_gather(window, node);
   case OP_slice:
-    return view_slice(view, node);
+    return window_slice(window, node);
   case OP_split:
     if (!split_sizes(node, sizes, RANK_MAX)) return false;
-    view_split(view, node, output);
+    window_split(window, node, output);
     return true;
   default:
     return false;
   }
 }
 
-void view_of(struct value *value, int depth, struct view *out_view) {
+void window_of(struct value *value, int depth, struct window *out_window) {
   const struct node *node = value->producer;
   if (depth > 0 && node != NULL && node_plain(node) && (op_info(node->op)->flags & OP_MOVES) != 0 && node->input_count > 0 &&
       node->inputs[0]->batched == value->batched) {
-    view_of(node->inputs[0], depth - 1, out_view);
-    if (follow_node(out_view, node, value)) return;
+    window_of(node->inputs[0], depth - 1, out_window);
+    if (follow_node(out_window, node, value)) return;
   }
-  view_all(value, out_view);
+  window_all(value, out_window);
 }

@@ -8,10 +8,9 @@ static enum status check_inner(struct graph *graph, const struct node *node, int
 }
 
 /* The operand without its last two axes, for broadcasting. */
-static struct value leading(const struct value *value) {
-  struct value axes = *value;
-  axes.shape.rank = value->shape.rank > 2 ? value->shape.rank - 2 : 0;
-  axes.batched = value->batched && axes.shape.rank > 0;
+static struct shape leading(const struct shape *shape) {
+  struct shape axes = *shape;
+  axes.rank = shape->rank > 2 ? shape->rank - 2 : 0;
   return axes;
 }
 
@@ -25,10 +24,10 @@ enum status infer_mat_mul(struct graph *graph, struct node *node) {
   if (rank_a == 1) TRY(op_keep_images(graph, node, a, 0));
   if (rank_b <= 2) TRY(op_keep_images(graph, node, b, 0));
   TRY(check_inner(graph, node, a->shape.dim[rank_a - 1], b->shape.dim[rank_b > 1 ? rank_b - 2 : 0]));
-  struct value leading_a = leading(a), leading_b = leading(b);
+  struct shape leading_a = leading(&a->shape), leading_b = leading(&b->shape);
   struct broadcast broadcast = {0};
-  TRY(op_broadcast(graph, node, &leading_a, &broadcast));
-  TRY(op_broadcast(graph, node, &leading_b, &broadcast));
+  TRY(op_broadcast_axes(graph, node, a, &leading_a, a->batched && leading_a.rank > 0, &broadcast));
+  TRY(op_broadcast_axes(graph, node, b, &leading_b, b->batched && leading_b.rank > 0, &broadcast));
   bool rows_batched = a->batched && rank_a == 2;
   if (rows_batched && broadcast.shape.rank > 0)
     return op_fail(graph, node, "%s beside %s would move the axis along which the images of the batch lie",
@@ -97,13 +96,13 @@ void eval_mat_mul(const struct node *node, const void *const *inputs, void *cons
     return;
   }
   /* The walk ends a row of matrices with an axis that stands for the matrix as a whole. */
-  struct value leading_a = leading(node->inputs[0]), leading_b = leading(node->inputs[1]);
+  struct shape leading_a = leading(a), leading_b = leading(b);
   struct shape stacks = {.rank = out->rank - (a->rank > 1) - 1};
   for (int i = 0; i < stacks.rank; i++) stacks.dim[i] = out->dim[i];
-  stacks.dim[stacks.rank++] = leading_a.shape.dim[leading_a.shape.rank++] = leading_b.shape.dim[leading_b.shape.rank++] = 1;
+  stacks.dim[stacks.rank++] = leading_a.dim[leading_a.rank++] = leading_b.dim[leading_b.rank++] = 1;
   int64_t strides_a[RANK_MAX] = {0}, strides_b[RANK_MAX] = {0};
-  broadcast_strides(&leading_a.shape, &stacks, strides_a);
-  broadcast_strides(&leading_b.shape, &stacks, strides_b);
+  broadcast_strides(&leading_a, &stacks, strides_a);
+  broadcast_strides(&leading_b, &stacks, strides_b);
   struct walk walk;
   walk_init(&walk, &stacks, (const int64_t *[]){strides_a, strides_b}, 2);
   float *to = outputs[0];

@@ -145,7 +145,12 @@ static enum status images_misaligned(struct graph *graph, const struct node *nod
 }
 
 enum status op_broadcast(struct graph *graph, const struct node *node, const struct value *value, struct broadcast *broadcast) {
-  const struct shape *a = &broadcast->shape, *b = &value->shape;
+  return op_broadcast_axes(graph, node, value, &value->shape, value->batched, broadcast);
+}
+
+enum status op_broadcast_axes(struct graph *graph, const struct node *node, const struct value *value, const struct shape *b,
+                              bool batched, struct broadcast *broadcast) {
+  const struct shape *a = &broadcast->shape;
   struct shape out = {.rank = a->rank > b->rank ? a->rank : b->rank};
   for (int i = 0; i < out.rank; i++) {
     int at_a = i - (out.rank - a->rank), at_b = i - (out.rank - b->rank);
@@ -156,14 +161,12 @@ enum status op_broadcast(struct graph *graph, const struct node *node, const str
     out.dim[i] = dim_a == 1 ? dim_b : dim_a;
   }
   /* Axis 0 of a batched operand is N times what its shape says: only 1 or another N times the same fits beside it. */
-  if ((broadcast->batched && a->rank < out.rank) || (value->batched && b->rank < out.rank))
+  if ((broadcast->batched && a->rank < out.rank) || (batched && b->rank < out.rank))
     return images_misaligned(graph, node, value);
-  if (broadcast->batched && value->batched && a->dim[0] != b->dim[0]) return images_misaligned(graph, node, value);
-  if (broadcast->batched && !value->batched && b->rank == out.rank && b->dim[0] != 1)
-    return images_misaligned(graph, node, value);
-  if (!broadcast->batched && value->batched && a->rank == out.rank && a->dim[0] != 1)
-    return images_misaligned(graph, node, value);
+  if (broadcast->batched && batched && a->dim[0] != b->dim[0]) return images_misaligned(graph, node, value);
+  if (broadcast->batched && !batched && b->rank == out.rank && b->dim[0] != 1) return images_misaligned(graph, node, value);
+  if (!broadcast->batched && batched && a->rank == out.rank && a->dim[0] != 1) return images_misaligned(graph, node, value);
   broadcast->shape = out;
-  broadcast->batched = broadcast->batched || value->batched;
+  broadcast->batched = broadcast->batched || batched;
   return STATUS_OK;
 }

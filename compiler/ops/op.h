@@ -60,6 +60,10 @@ struct broadcast {
 MUST_USE enum status op_broadcast(struct graph *graph, const struct node *node, const struct value *value,
                                   struct broadcast *broadcast);
 
+/* The same for some of a value's axes. */
+MUST_USE enum status op_broadcast_axes(struct graph *graph, const struct node *node, const struct value *value,
+                                       const struct shape *axes, bool batched, struct broadcast *broadcast);
+
 /* For an op that works along `axis`: images of a batched value lie along axis 0, which it must leave alone. */
 MUST_USE enum status op_keep_images(struct graph *graph, const struct node *node, const struct value *value, int axis);
 

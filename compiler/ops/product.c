@@ -15,13 +15,25 @@ typedef double lanes __attribute__((vector_size(TILE_COLUMNS * sizeof(double)), 
 /* a: panel of (inner, TILE_ROWS); b: panel of (inner, TILE_COLUMNS); sums: tile with rows `stride` apart, added to. */
 static inline __attribute__((always_inline)) void tile_body(int64_t inner, const double *a, const double *b, double *sums,
                                                             int64_t stride) {
-  lanes sum[TILE_ROWS];
-  for (int i = 0; i < TILE_ROWS; i++) sum[i] = *(const lanes *)(sums + i * stride);
-  for (int64_t k = 0; k < inner; k++) {
-    lanes row = *(const lanes *)(b + k * TILE_COLUMNS);
-    for (int i = 0; i < TILE_ROWS; i++) sum[i] += a[k * TILE_ROWS + i] * row;
+  /* One variable a row: compilers keep an array in memory unless they unroll the loop over it. */
+  lanes *to0 = (lanes *)sums, *to1 = (lanes *)(sums + stride), *to2 = (lanes *)(sums + 2 * stride);
+  lanes *to3 = (lanes *)(sums + 3 * stride), *to4 = (lanes *)(sums + 4 * stride), *to5 = (lanes *)(sums + 5 * stride);
+  lanes sum0 = *to0, sum1 = *to1, sum2 = *to2, sum3 = *to3, sum4 = *to4, sum5 = *to5;
+  for (int64_t k = 0; k < inner; k++, a += TILE_ROWS, b += TILE_COLUMNS) {
+    lanes row = *(const lanes *)b;
+    sum0 += a[0] * row;
+    sum1 += a[1] * row;
+    sum2 += a[2] * row;
+    sum3 += a[3] * row;
+    sum4 += a[4] * row;
+    sum5 += a[5] * row;
   }
-  for (int i = 0; i < TILE_ROWS; i++) *(lanes *)(sums + i * stride) = sum[i];
+  *to0 = sum0;
+  *to1 = sum1;
+  *to2 = sum2;
+  *to3 = sum3;
+  *to4 = sum4;
+  *to5 = sum5;
 }
 
 typedef void tile_function(int64_t inner, const double *a, const double *b, double *sums, int64_t stride);

@@ -3,6 +3,7 @@
 #include "file.h"
 #include "ir/ops.h"
 #include "json/json.h"
+#include "tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,4 +73,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   weights_close(&weights);
   arena_deinit(&arena);
   return 0;
+}
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
+  size_t mutated = 0;
+  for (unsigned i = 0; seed % 4 && i <= seed % 3; i++) {
+    size_t next = tokens_mutate(data, mutated ? mutated : size, max_size, seed + i);
+    if (next) mutated = next;
+  }
+  return mutated ? mutated : LLVMFuzzerMutate(data, size, max_size);
 }

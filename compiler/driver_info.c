@@ -61,8 +61,11 @@ struct node_place driver_place(const struct compilation *compilation, const stru
   if (view->memory == MEMORY_ARENA) {
     const struct buffer *buffer = &plan->buffers[view->index];
     place.offset += buffer->offset;
-    place.first = buffer->first;
-    place.last = buffer->last;
+    /* The plan counts nodes; views among them are no steps. */
+    for (int i = 0; i < plan->step_count; i++) {
+      if (plan->steps[i].node_index >= buffer->first && place.first < 0) place.first = i;
+      if (plan->steps[i].node_index <= buffer->last) place.last = i;
+    }
   }
   return place;
 }
@@ -151,10 +154,11 @@ const char *driver_info(struct compilation *compilation) {
   fputs("{\"name\":", stream);
   json_string(stream, graph->name);
   fprintf(stream,
-          ",\"precision\":\"fp32\",\"parameters\":%" PRId64 ",\"flops\":%" PRId64 ",\"batch_max\":%" PRId64
-          ",\"group\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"weights_bytes\":%" PRId64 ",\"steps\":%d,\n",
-          graph_parameters(&compilation->original), graph_flops(graph), plan->batch_max, plan->group, plan->arena_bytes,
-          plan->weights_bytes, plan->step_count);
+          ",\"precision\":\"fp32\",\"parameters\":%" PRId64 ",\"flops\":%" PRId64 ",\"flops_as_given\":%" PRId64
+          ",\"batch_max\":%" PRId64 ",\"group\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"weights_bytes\":%" PRId64
+          ",\"steps\":%d,\n",
+          graph_parameters(&compilation->original), graph_flops(graph), graph_flops(&compilation->original), plan->batch_max,
+          plan->group, plan->arena_bytes, plan->weights_bytes, plan->step_count);
   write_values(stream, "inputs", graph->inputs, graph->input_count);
   write_values(stream, "outputs", graph->outputs, graph->output_count);
   const struct node **hosts = find_hosts(compilation);

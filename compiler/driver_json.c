@@ -37,7 +37,7 @@ void json_string(FILE *stream, const char *text) {
 
 void json_number(FILE *stream, double number) {
   char text[32] = "null";
-  for (int digits = 6; isfinite(number) && digits <= 18; digits += 3) {
+  for (int digits = 12; isfinite(number) && digits <= 18; digits += 3) {
     snprintf(text, sizeof text, "%.*g", digits < 17 ? digits : 17, number);
     if (strtod(text, NULL) == number) break;
   }

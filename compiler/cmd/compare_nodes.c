@@ -126,13 +126,11 @@ enum status compare_nodes(const char *path, struct compilation *compilation, con
   *out_nodes = (struct node_comparison){0, NULL};
   struct compilation fused;
   compilation_init(&fused);
-  const struct driver_options options = {.passes = {.input_u8 = compilation->graph.inputs[0]->dtype == DTYPE_U8}};
+  struct driver_options options = {.name = NULL};
   enum status status = driver_load(&fused, path, &options, diag);
-  /* A graph that is 8-bit by itself has no normalisation to add. */
   if (status == STATUS_OK) {
-    struct driver_options as_loaded = options;
-    if (fused.graph.inputs[0]->dtype == DTYPE_U8) as_loaded.passes.input_u8 = false;
-    status = driver_optimize(&fused, &as_loaded, diag);
+    options.passes.input_u8 = compilation->graph.inputs[0]->dtype == DTYPE_U8 && fused.graph.inputs[0]->dtype == DTYPE_F32;
+    status = driver_optimize(&fused, &options, diag);
   }
   if (status == STATUS_OK) status = compare_fused(compilation, &fused, feed, how, out_nodes, diag);
   compilation_close(&fused);

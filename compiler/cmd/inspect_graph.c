@@ -29,7 +29,7 @@ static void print_values(const char *title, struct value *const *values, int cou
 static void print_place(const struct node_place *place) {
   if (place->memory[0] == '\0') return;
   printf("%s+%" PRId64 " (%" PRId64 " bytes)", place->memory, place->offset, place->bytes);
-  if (place->first >= 0) printf(", steps %d to %d", place->first, place->last);
+  if (place->first >= 0) printf(", live %d to %d", place->first, place->last);
 }
 
 static void print_fused(const char *how, struct node *const *fused, int count) {

@@ -57,6 +57,12 @@ static const char *own_tail(const struct loaded *loaded, const struct elf_symbol
   return symbol->name + length + middle;
 }
 
+/* The CPU level that a symbol is the run function of, or NULL. NAME_run_args, with the same signature, picks one itself. */
+static const char *level_of(const struct loaded *loaded, const struct elf_symbol *symbol) {
+  const char *level = symbol->global && in_code(&loaded->object, symbol) ? own_tail(loaded, symbol, "_run_") : NULL;
+  return level != NULL && strcmp(level, "args") != 0 ? level : NULL;
+}
+
 static bool valid_tensors(const vitc_tensor *tensors, uint32_t count) {
   if (count == 0 || count > VITC_IO_MAX) return false;
   for (uint32_t i = 0; i < count; i++) {
@@ -131,8 +137,7 @@ void load_close(struct loaded *loaded) {
 
 const char *load_level_at(const struct loaded *loaded, int index) {
   for (uint32_t i = 1; i < loaded->object.symbol_count; i++) {
-    const struct elf_symbol *symbol = &loaded->object.symbols[i];
-    const char *level = symbol->global && in_code(&loaded->object, symbol) ? own_tail(loaded, symbol, "_run_") : NULL;
+    const char *level = level_of(loaded, &loaded->object.symbols[i]);
     if (level != NULL && index-- == 0) return level;
   }
   return NULL;
@@ -142,7 +147,7 @@ enum status load_level(const struct loaded *loaded, const char *level, load_run 
   char levels[256] = "";
   for (uint32_t i = 1; i < loaded->object.symbol_count; i++) {
     const struct elf_symbol *symbol = &loaded->object.symbols[i];
-    const char *tail = symbol->global && in_code(&loaded->object, symbol) ? own_tail(loaded, symbol, "_run_") : NULL;
+    const char *tail = level_of(loaded, symbol);
     if (tail == NULL) continue;
     if (strcmp(tail, level) == 0) {
       uint8_t *address = image_symbol(&loaded->object, symbol);

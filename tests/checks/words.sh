@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 leftovers='\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b'
 machine='(^|[^A-Za-z0-9_.$}/])/(hom[e]|wor[k]|roo[t])/[A-Za-z0-9_.]'
 tickets='\b([Ii]ssu[e]|[Tt]icke[t]|PR) #?[0-9]'
-hosts='https?:/[/]'
+hosts='(pypi[.]or[g]|debian[.]or[g]|huggingface[.]c[o]|github[.]co[m]|crates[.]i[o])'
 long=500
 passed=0
 failed=0

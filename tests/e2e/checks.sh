@@ -1,6 +1,7 @@
 # Sourced by the end-to-end tests: a scratch folder, counted checks, and what a vitc command may and may not do.
 #
 #   check NAME COMMAND...           passes when COMMAND succeeds
+#   require NAME COMMAND...         the same, and the script ends when it fails
 #   expect STATUS NAME COMMAND...   passes when COMMAND exits with STATUS; its output is in $scratch/stdout and $scratch/stderr
 #   rejects NAME FILE COMMAND...    COMMAND exits with 3 and prints one line, "vitc: FILE: ...", to stderr and nothing to stdout
 #   finish                          prints "N passed, N failed"
@@ -37,6 +38,14 @@ check() {
     fail "$name" "$*" "$(tail -5 "$scratch/stderr")" "$(tail -5 "$scratch/stdout")"
     return 1
   fi
+}
+
+# A check that the rest of the script stands on.
+require() {
+  check "$@" || {
+    finish
+    exit 1
+  }
 }
 
 expect() {

@@ -25,13 +25,13 @@ same_bits() {
   check "$name: within 2e-5 of it" npy close one.npy graph.npy
 }
 
-check "import digits" "$vitc" import "$root/examples/digits/model" -o digits.json
+require "import digits" "$vitc" import "$root/examples/digits/model" -o digits.json
 same_bits digits 3 28 28
-check "import tiny" "$vitc" import --init random --seed 3 --arch vit_tiny_patch16_224 --image-size 96x64 -o tiny.json
+require "import tiny" "$vitc" import --init random --seed 3 --arch vit_tiny_patch16_224 --image-size 96x64 -o tiny.json
 same_bits tiny 3 96 64
 
-check "compile for 8-bit input" "$vitc" compile digits.json --input u8 -o u8.o
-check "compile for external weights" "$vitc" compile digits.json --weights external -o external.o
+require "compile for 8-bit input" "$vitc" compile digits.json --input u8 -o u8.o
+require "compile for external weights" "$vitc" compile digits.json --weights external -o external.o
 for image in "$root"/examples/digits/images/{zero,four,nine}/*.png; do
   name=$(basename "$image")
   check "$name: float input" "$vitc" run digits.o --image "$image" --output float.npy

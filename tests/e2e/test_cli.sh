@@ -19,9 +19,9 @@ check "it goes to stderr" test -s "$scratch/stderr" -a ! -s "$scratch/stdout"
 cd "$scratch" || exit 1
 digits=$root/examples/digits/model
 image=$(find "$root/examples/digits/images/seven" -name '*.png' | sort | head -1)
-check "import" "$vitc" import "$digits" -o digits.json
+require "import" "$vitc" import "$digits" -o digits.json
 check "import writes both files" test -s digits.json -a -s digits.safetensors
-check "compile" "$vitc" compile digits.json -o digits.o --header digits.h
+require "compile" "$vitc" compile digits.json -o digits.o --header digits.h
 check "compile writes both files" test -s digits.o -a -s digits.h
 check "run an object" "$vitc" run digits.o --image "$image" --output object.npy
 check "run a graph" "$vitc" run digits.json --image "$image" --output graph.npy

@@ -4,17 +4,17 @@
 digits=$root/examples/digits
 cd "$scratch" || exit 1
 
-check "PyTorch's accuracy" "$python" "$digits/train.py" --evaluate
+require "PyTorch's accuracy" "$python" "$digits/train.py" --evaluate
 reference=$(sed -n 's/^test accuracy //p' stdout)
 echo "PyTorch: $reference"
 check "README.md gives it" grep -q -F "${reference#*= }" "$root/README.md"
-check "export the test split" "$python" "$digits/export_test.py" split
+require "export the test split" "$python" "$digits/export_test.py" split
 check "1000 images" test "$(find split -name '*.png' | wc -l)" = 1000
 for image in "$digits"/images/*/*.png; do
   cmp -s "$image" "split/${image#"$digits/images/"}" || fail "committed image is not of the split: $image"
 done
-check "import" "$vitc" import "$digits/model" -o digits.json
-check "compile" "$vitc" compile digits.json -o digits.o
+require "import" "$vitc" import "$digits/model" -o digits.json
+require "compile" "$vitc" compile digits.json -o digits.o
 check "accuracy of the object" env VITC="$vitc" "$digits/evaluate.sh" digits.o split
 got=$(sed -n 's/^accuracy //p' stdout)
 echo "vitc: $got"

@@ -6,10 +6,10 @@ cd "$scratch" || exit 1
 flags=(-O2 -std=c11 -Wall -Wextra -Wshadow -Werror)
 runtime=("$build/libvitc_runtime.a" -ljpeg -lpng -lwebp -lpthread -lm)
 
-check "import digits" "$vitc" import "$examples/digits/model" -o digits.json
-check "import tiny" "$vitc" import --init random --seed 1 --arch vit_tiny_patch16_224 --image-size 64x64 -o tiny.json
-check "compile digits" "$vitc" compile digits.json -o digits.o --header digits.h
-check "compile tiny" "$vitc" compile tiny.json -o tiny.o --header tiny.h
+require "import digits" "$vitc" import "$examples/digits/model" -o digits.json
+require "import tiny" "$vitc" import --init random --seed 1 --arch vit_tiny_patch16_224 --image-size 64x64 -o tiny.json
+require "compile digits" "$vitc" compile digits.json -o digits.o --header digits.h
+require "compile tiny" "$vitc" compile tiny.json -o tiny.o --header tiny.h
 
 check "build classify" cc "${flags[@]}" -I"$root/runtime/include" -DMODEL=digits -include digits.h "$examples/classify/classify.c" digits.o "${runtime[@]}" -o classify
 for image in "$examples"/digits/images/*/*.png; do

@@ -5,8 +5,8 @@
 cd "$scratch" || exit 1
 image=$root/examples/digits/images/seven/3508.png
 
-check "import" "$vitc" import "$root/examples/digits/model" -o digits.json
-check "compile" "$vitc" compile digits.json -o digits.o
+require "import" "$vitc" import "$root/examples/digits/model" -o digits.json
+require "compile" "$vitc" compile digits.json -o digits.o
 
 cat >break.py <<'EOT'
 """break.py FILE cut N OUT | byte N VALUE OUT | append TEXT OUT | text OLD NEW OUT"""

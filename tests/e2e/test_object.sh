@@ -3,7 +3,7 @@
 . "$(dirname "$0")/checks.sh"
 cd "$scratch" || exit 1
 
-check "import digits" "$vitc" import "$root/examples/digits/model" -o digits.json
+require "import digits" "$vitc" import "$root/examples/digits/model" -o digits.json
 
 # inspect_object NAME OBJECT HEADER BLOB
 inspect_object() {

@@ -7,14 +7,14 @@
 #include <stdio.h>
 
 /* Tile columns that a block keeps in the second-level cache while the rows of A pass; with long rows of B only one fits. */
-enum { BLOCK_TILES = 4, BLOCK_TILES_LONG = 1, LONG_K = 2048, HEIGHTS_MAX = 4 };
+enum { BLOCK_TILES = 2, BLOCK_TILES_LONG = 1, LONG_K = 2048, HEIGHTS_MAX = 4 };
 
 enum { WIDTH_FULL, WIDTH_REMAINDER, WIDTH_ONE, WIDTHS };
 
 struct gemm {
   struct gemm_desc desc;
-  bool rows_are_images; /* the number of rows is known when it runs */
-  int panels, tile_panels, remainder_panels;
+  bool rows_are_images;                             /* the number of rows is known when it runs */
+  int panels, tile_panels, remainder_panels, block; /* block: panels that the second-level cache keeps */
   int heights[HEIGHTS_MAX], height_count;
   emit_value tile[HEIGHTS_MAX][WIDTHS];
   emit_value images;
@@ -35,6 +35,7 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
   gemm->panels = (int)((desc->n + 15) / 16);
   gemm->tile_panels = (int)gemm_split_panels(e->level, desc);
   gemm->remainder_panels = gemm->panels % gemm->tile_panels;
+  gemm->block = gemm->tile_panels * (desc->k > LONG_K ? BLOCK_TILES_LONG : BLOCK_TILES);
   gemm->rows_are_images = desc->m == 1;
   if (!gemm->rows_are_images) {
     struct row_tiles tiles = tile_rows(desc->m, e->level->mr);
@@ -96,7 +97,7 @@ static void emit_panels(struct emit *e, const struct gemm *gemm) {
   emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), width = emit_i64(e, gemm->tile_panels);
   emit_value tiles = LLVMBuildSDiv(e->builder, emit_sub(e, end, begin), width, "");
   emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width));
-  int64_t block = (int64_t)gemm->tile_panels * (gemm->desc.k > LONG_K ? BLOCK_TILES_LONG : BLOCK_TILES);
+  int64_t block = gemm->block;
   struct emit_loop loop;
   emit_loop_begin(e, &loop, begin, full_end, block, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value panels[] = {loop.index, emit_min(e, emit_add(e, loop.index, emit_i64(e, block)), full_end)};
@@ -122,10 +123,10 @@ static void emit_panels(struct emit *e, const struct gemm *gemm) {
 static void emit_tiles(struct emit *e, struct gemm *gemm) {
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
-    gemm->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &gemm->desc, height, gemm->tile_panels);
+    gemm->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &gemm->desc, height, gemm->tile_panels, gemm->block);
     if (gemm->remainder_panels > 1)
-      gemm->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &gemm->desc, height, gemm->remainder_panels);
-    if (gemm->tile_panels > 1) gemm->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &gemm->desc, height, 1);
+      gemm->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &gemm->desc, height, gemm->remainder_panels, gemm->block);
+    if (gemm->tile_panels > 1) gemm->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &gemm->desc, height, 1, gemm->block);
   }
 }
 

@@ -95,6 +95,15 @@ static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int
   return value;
 }
 
+/* A residual is far away when the tile ends: its lines are asked for when it starts. */
+static void fetch_matrices(struct emit *e, const struct gemm_tile *tile) {
+  for (int s = 0; s < tile->desc->stage_count; s++)
+    if (tile->desc->stages[s].kind == OPERAND_MATRIX)
+      for (int r = 0; r < tile->rows; r++)
+        for (int p = 0; p < tile->panels; p++)
+          emit_fetch(e, emit_at_const(e, tile->operand[s], r * tile->desc->stages[s].row_stride + p * 16), 3);
+}
+
 static void start_accumulators(struct emit *e, const struct gemm_tile *tile, emit_value *acc) {
   for (int v = 0; v < tile->vectors; v++) {
     emit_value start = emit_splat_const(e, 0);
@@ -133,7 +142,7 @@ static void finish(struct emit *e, const struct gemm_tile *tile, const emit_valu
   emit_loop_end(e, &loop, NULL);
 }
 
-emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels) {
+emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int ahead) {
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_f32_%dx%d_%s", stages, rows, panels * 16, e->level->name);
@@ -163,7 +172,13 @@ emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows
     int column = v * e->level->lanes;
     product.b_offset[v] = column / 16 * gemm_panel_stride(desc->k) + column % 16;
   }
+  if (desc->m > 1) {
+    int64_t lines = panels * gemm_panel_stride(desc->k) / 16, row_lines = (lines + desc->m - 1) / desc->m;
+    product.ahead_lines = rows * row_lines;
+    product.ahead = offset_at(e, emit_at_const(e, product.b, ahead * gemm_panel_stride(desc->k)), tile.row, row_lines * 16);
+  }
   emit_value acc[EMIT_CARRIED_MAX];
+  fetch_matrices(e, &tile);
   start_accumulators(e, &tile, acc);
   emit_tile_multiply(e, &product, acc);
   finish(e, &tile, acc, c);

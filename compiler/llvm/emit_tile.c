@@ -4,7 +4,14 @@
 #include <string.h>
 
 /* Steps of k per iteration of the inner loop. */
-enum { TILE_UNROLL = 2, SWEEP_UNROLL = 4 };
+enum { TILE_UNROLL = 4, SWEEP_UNROLL = 4 };
+
+void emit_fetch(struct emit *e, emit_value pointer, int locality) {
+  LLVMTypeRef types[] = {e->pointer};
+  unsigned id = LLVMLookupIntrinsicID("llvm.prefetch", strlen("llvm.prefetch"));
+  emit_value arguments[] = {pointer, emit_i32(e, 0), emit_i32(e, locality), emit_i32(e, 1)}; /* to read, data */
+  emit_call(e, LLVMGetIntrinsicDeclaration(e->module, id, types, 1), arguments, 4);
+}
 
 static void multiply_step(struct emit *e, const struct tile_product *p, emit_value k, emit_value *acc) {
   emit_value b_row = emit_at(e, p->b, emit_mul(e, k, emit_i64(e, p->b_step)));
@@ -17,6 +24,14 @@ static void multiply_step(struct emit *e, const struct tile_product *p, emit_val
   }
 }
 
+/* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. */
+static void fetch_ahead(struct emit *e, const struct tile_product *p, int64_t looped, emit_value k) {
+  int64_t turns = looped / TILE_UNROLL, each = (p->ahead_lines + turns - 1) / turns;
+  if (each > TILE_UNROLL * p->vectors) each = TILE_UNROLL * p->vectors;
+  emit_value from = emit_at(e, p->ahead, emit_mul(e, k, emit_i64(e, each * 16 / TILE_UNROLL)));
+  for (int64_t i = 0; i < each; i++) emit_fetch(e, emit_at_const(e, from, i * 16), 2);
+}
+
 void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc) {
   int count = product->rows * product->vectors;
   assert(count <= EMIT_CARRIED_MAX && product->vectors <= TILE_VECTORS_MAX);
@@ -25,6 +40,7 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), TILE_UNROLL, acc, count, EMIT_NOT_EMPTY);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
+    if (product->ahead != NULL) fetch_ahead(e, product, looped, loop.index);
     for (int64_t step = 0; step < TILE_UNROLL; step++)
       multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
     emit_loop_end(e, &loop, acc);

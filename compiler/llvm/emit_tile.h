@@ -14,9 +14,14 @@ struct tile_product {
   emit_value a, b;
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
   int64_t k;
+  emit_value ahead; /* memory to bring into the second-level cache meanwhile; NULL: none */
+  int64_t ahead_lines;
 };
 
 void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc);
+
+/* Asks for the cache line of a pointer, which may be any address: 3 for the first-level cache, 2 for the second. */
+void emit_fetch(struct emit *e, emit_value pointer, int locality);
 
 /* The most vectors that a tile of `rows` rows can have without spilling, at most `wanted`. */
 int tile_vectors(const struct target_level *level, int rows, int wanted);

@@ -1,0 +1,289 @@
+/* Speed of the kernels at ViT-B/16's shapes, each against the peak of fused multiply-adds measured in the same rounds.
+ *
+ *   kernels [--level avx512] [--tile 9x3] [--rounds 20] [--huge] [--warm] [--asm] [--only fc1]
+ *
+ * Weights are cold, as in a forward pass: every round reads another part of one large block. A kernel is timed in slices of
+ * some panels or heads, about half a millisecond each: "best" is the sum over the slices of their best rounds, which tells the
+ * speed of the kernel also on a machine that other programs keep busy; "median" is of the rounds' sums. --tile tries another
+ * tile (rows x vectors); --huge asks for huge pages; --warm reads the same weights every time; --asm prints the assembly
+ * instead. */
+#include "llvm/kernels.h"
+#include "support/jit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+typedef void gemm_function(const float *, const float *, float *, const void *const *, int64_t, int64_t, int64_t);
+typedef void pack_function(const float *, float *, int64_t, int64_t, int64_t);
+typedef void attention_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t);
+typedef void rows_function(const float *, float *, const void *const *, int64_t, int64_t, int64_t);
+typedef void peak_function(float *, int64_t);
+
+enum {
+  CASES_MAX = 16,
+  ROUNDS_MAX = 1000,
+  ROWS = 197,
+  WEIGHT_FLOATS = 96 << 20,
+  ACTIVATION_FLOATS = 4 << 20,
+  SLICES_MAX = 64,
+  SLICE_PANELS = 12
+};
+
+enum kind { GEMM, ATTENTION, PACK, LAYER_NORM };
+
+struct bench_case {
+  const char *name;
+  enum kind kind;
+  struct gemm_desc gemm;
+  struct attention_desc attention;
+  struct rows_desc rows;
+  double operations, compile_ms;
+  void *code;
+  int slices;
+  double seconds[ROUNDS_MAX], best[SLICES_MAX];
+};
+
+struct bench {
+  struct target_level level;
+  int rounds;
+  bool huge, warm, assembly;
+  const char *only;
+  struct bench_case cases[CASES_MAX];
+  int case_count;
+  float *weights, *activations[3];
+  size_t weight_at;
+  double peak[ROUNDS_MAX];
+};
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* As the planner pads rows: to an odd number of cache lines. */
+static int64_t padded(int64_t columns) {
+  return ((columns + 15) / 16 | 1) * 16;
+}
+
+static struct bench_case *add_case(struct bench *b, const char *name, enum kind kind, double operations) {
+  static struct bench_case unused;
+  if (b->only != NULL && strcmp(b->only, name) != 0) return &unused;
+  struct bench_case *c = &b->cases[b->case_count++];
+  *c = (struct bench_case){.name = name, .kind = kind, .operations = operations};
+  return c;
+}
+
+static void add_gemm(struct bench *b, const char *name, int64_t m, int64_t n, int64_t k, enum op second) {
+  struct bench_case *c = add_case(b, name, GEMM, 2.0 * (double)(m * n * k));
+  c->gemm = (struct gemm_desc){.m = m, .n = n, .k = k, .a_row_stride = padded(k), .c_row_stride = padded(n)};
+  c->gemm.a_image_stride = m * padded(k);
+  c->gemm.c_image_stride = m * padded(n);
+  c->gemm.stages[c->gemm.stage_count++] = (struct stage){.op = OP_add, .kind = OPERAND_COLUMN};
+  if (second == OP_gelu) c->gemm.stages[c->gemm.stage_count++] = (struct stage){.op = OP_gelu};
+  if (second == OP_add)
+    c->gemm.stages[c->gemm.stage_count++] =
+        (struct stage){.op = OP_add, .kind = OPERAND_MATRIX, .row_stride = padded(n), .image_stride = m * padded(n)};
+}
+
+static void add_attention(struct bench *b, const char *name, enum kind kind, int64_t rows) {
+  struct bench_case *c = add_case(b, name, kind, 4.0 * 12 * (double)(rows * rows) * 64);
+  struct attention_desc *d = &c->attention;
+  *d = (struct attention_desc){.heads = 12, .q_rows = rows, .k_rows = rows, .head_dim = 64, .v_dim = 64, .scale = 0.125f};
+  d->q_row_stride = d->k_row_stride = d->v_row_stride = padded(2304);
+  d->q_image_stride = d->k_image_stride = d->v_image_stride = rows * padded(2304);
+  d->out_row_stride = padded(768);
+  d->out_image_stride = rows * padded(768);
+}
+
+static void add_cases(struct bench *b) {
+  add_gemm(b, "qkv", ROWS, 2304, 768, OP_relu);
+  add_gemm(b, "proj", ROWS, 768, 768, OP_add);
+  add_gemm(b, "fc1", ROWS, 3072, 768, OP_gelu);
+  add_gemm(b, "fc1-no-gelu", ROWS, 3072, 768, OP_relu);
+  add_gemm(b, "fc2", ROWS, 768, 3072, OP_add);
+  add_gemm(b, "patch", 196, 768, 768, OP_relu);
+  add_gemm(b, "head", 1, 1000, 768, OP_relu);
+  add_attention(b, "attention", ATTENTION, ROWS);
+  add_attention(b, "attention-577", ATTENTION, 577);
+  add_attention(b, "pack", PACK, ROWS);
+  struct bench_case *c = add_case(b, "layer-norm", LAYER_NORM, 8.0 * ROWS * 768);
+  c->rows = (struct rows_desc){.op = OP_layer_normalization, .rows = ROWS, .columns = 768, .epsilon = 1e-6f, .has_bias = 1};
+  c->rows.x_row_stride = c->rows.y_row_stride = padded(768);
+}
+
+static emit_value emit_case(struct emit *e, const struct bench_case *c) {
+  switch (c->kind) {
+  case GEMM:
+    return emit_gemm(e, &c->gemm);
+  case ATTENTION:
+    return emit_attention(e, &c->attention);
+  case PACK:
+    return emit_attention_pack(e, &c->attention);
+  default:
+    return emit_rows(e, &c->rows);
+  }
+}
+
+/* Independent multiply-adds in all but a few registers: count times 24 (or 12) of them. */
+static emit_value emit_peak(struct emit *e) {
+  LLVMTypeRef types[] = {e->pointer, e->i64};
+  emit_value function = emit_function_begin(e, "peak", e->void_type, types, 2), acc[EMIT_CARRIED_MAX];
+  int count = e->level->registers * 3 / 4;
+  emit_value a = emit_splat(e, emit_load_f32(e, emit_parameter(e, 0)));
+  emit_value b = emit_splat(e, emit_load_f32(e, emit_at_const(e, emit_parameter(e, 0), 1)));
+  for (int i = 0; i < count; i++) acc[i] = emit_splat_const(e, i);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_parameter(e, 1), 1, acc, count, EMIT_NOT_EMPTY);
+  for (int i = 0; i < count; i++) acc[i] = emit_fma(e, a, b, loop.carried[i]);
+  emit_loop_end(e, &loop, acc);
+  emit_value sum = loop.carried[0];
+  for (int i = 1; i < count; i++) sum = emit_fadd(e, sum, loop.carried[i]);
+  emit_store_vector(e, sum, emit_parameter(e, 0), e->level->lanes);
+  emit_function_end(e);
+  return function;
+}
+
+static float *memory(const struct bench *b, size_t floats) {
+  void *at = mmap(NULL, floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) {
+    perror("mmap");
+    exit(4);
+  }
+  madvise(at, floats * sizeof(float), b->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  float *values = at;
+  uint32_t seed = 1;
+  for (size_t i = 0; i < floats; i++) values[i] = next_random(&seed) * 0.05f;
+  return values;
+}
+
+/* Another part of the weights each time, so that they come from where a whole model's weights come from. */
+static const float *cold_weights(struct bench *b, const struct gemm_desc *d) {
+  size_t count = (size_t)((d->n + 15) / 16 * gemm_panel_stride(d->k));
+  if (b->warm || b->weight_at + count > WEIGHT_FLOATS) b->weight_at = 0;
+  const float *at = b->weights + b->weight_at;
+  b->weight_at += (count + 15) / 16 * 16;
+  return at;
+}
+
+static int slice_count(const struct bench_case *c) {
+  if (c->kind == GEMM) return (int)((c->gemm.n + 16 * SLICE_PANELS - 1) / (16 * SLICE_PANELS));
+  return c->kind == ATTENTION ? (int)c->attention.heads : 1;
+}
+
+static void run_slice(struct bench *b, const struct bench_case *c, const float *weights, int slice) {
+  float *x = b->activations[0], *y = b->activations[1], *z = b->activations[2];
+  const void *operands[] = {x, y};
+  if (c->kind == GEMM) {
+    int64_t panels = (c->gemm.n + 15) / 16, begin = (int64_t)slice * SLICE_PANELS, end = begin + SLICE_PANELS;
+    ((gemm_function *)c->code)(x, weights, y, operands, 1, begin, end < panels ? end : panels);
+  } else if (c->kind == ATTENTION) {
+    int64_t tiles = attention_row_tiles(&b->level, &c->attention);
+    ((attention_function *)c->code)(x, z, x + 1536, y, 1, slice * tiles, (slice + 1) * tiles);
+  } else if (c->kind == PACK) {
+    ((pack_function *)c->code)(x + 768, z, 1, 0, 12);
+  } else {
+    ((rows_function *)c->code)(x, y, operands, 1, 0, ROWS);
+  }
+}
+
+static void run_round(struct bench *b, struct bench_case *c, int round) {
+  const float *weights = c->kind == GEMM ? cold_weights(b, &c->gemm) : NULL;
+  c->slices = slice_count(c);
+  for (int slice = 0; slice < c->slices; slice++) {
+    double start = now();
+    run_slice(b, c, weights, slice);
+    double seconds = now() - start;
+    c->seconds[round] += seconds;
+    if (round == 0 || seconds < c->best[slice]) c->best[slice] = seconds;
+  }
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void measure(struct bench *b, peak_function *peak) {
+  float operands[64] = {1, 1e-9f};
+  int64_t count = 40000;
+  double operations = (double)count * 2 * b->level.lanes * (b->level.registers * 3 / 4);
+  for (int round = 0; round < b->rounds; round++) {
+    double start = now();
+    peak(operands, count);
+    b->peak[round] = (now() - start) / operations;
+    for (int i = 0; i < b->case_count; i++) run_round(b, &b->cases[i], round);
+  }
+  qsort(b->peak, (size_t)b->rounds, sizeof(double), ascending);
+  double best = 1 / b->peak[0], median = 1 / b->peak[b->rounds / 2];
+  printf("%s %dx%d: peak %.1f GFLOP/s best, %.1f median\n", b->level.name, b->level.mr, b->level.nv * b->level.lanes,
+         best / 1e9, median / 1e9);
+  for (int i = 0; i < b->case_count; i++) {
+    struct bench_case *c = &b->cases[i];
+    qsort(c->seconds, (size_t)b->rounds, sizeof(double), ascending);
+    double low = 0, middle = c->seconds[b->rounds / 2];
+    for (int slice = 0; slice < c->slices; slice++) low += c->best[slice];
+    printf("%-14s %9.1f us best (%5.1f%% of peak) %9.1f us median (%5.1f%%)   compiled in %.1f ms\n", c->name, low * 1e6,
+           100 * c->operations / low / best, middle * 1e6, 100 * c->operations / middle / median, c->compile_ms);
+  }
+}
+
+static void bench_run(struct bench *b) {
+  add_cases(b);
+  struct jit jits[CASES_MAX + 1];
+  for (int i = 0; i < b->case_count; i++) {
+    jit_init(&jits[i], &b->level);
+    double start = now();
+    emit_value kernel = emit_case(&jits[i].emit, &b->cases[i]);
+    if (b->assembly) {
+      fputs(jit_assembly(&jits[i]), stdout);
+      continue;
+    }
+    b->cases[i].code = jit_address(&jits[i], kernel);
+    b->cases[i].compile_ms = (now() - start) * 1e3;
+  }
+  if (b->assembly) return;
+  jit_init(&jits[b->case_count], &b->level);
+  peak_function *peak = (peak_function *)jit_address(&jits[b->case_count], emit_peak(&jits[b->case_count].emit));
+  b->weights = memory(b, WEIGHT_FLOATS);
+  for (int i = 0; i < 3; i++) b->activations[i] = memory(b, ACTIVATION_FLOATS);
+  measure(b, peak);
+}
+
+int main(int count, char **arguments) {
+  static struct bench b = {.rounds = 20};
+  b.level = target_levels[LEVEL_avx512];
+  for (int i = 1; i < count; i++) {
+    const char *value = i + 1 < count ? arguments[i + 1] : "";
+    if (strcmp(arguments[i], "--huge") == 0) {
+      b.huge = true;
+    } else if (strcmp(arguments[i], "--warm") == 0) {
+      b.warm = true;
+    } else if (strcmp(arguments[i], "--asm") == 0) {
+      b.assembly = true;
+    } else if (strcmp(arguments[i], "--level") == 0) {
+      for (int l = 0; l < LEVEL_COUNT; l++)
+        if (strcmp(target_levels[l].name, value) == 0) b.level = target_levels[l];
+      i++;
+    } else if (strcmp(arguments[i], "--tile") == 0 && sscanf(value, "%dx%d", &b.level.mr, &b.level.nv) == 2) {
+      i++;
+    } else if (strcmp(arguments[i], "--rounds") == 0 && sscanf(value, "%d", &b.rounds) == 1 && b.rounds > 0 &&
+               b.rounds <= ROUNDS_MAX) {
+      i++;
+    } else if (strcmp(arguments[i], "--only") == 0) {
+      b.only = value;
+      i++;
+    } else {
+      fprintf(stderr, "usage: kernels [--level NAME] [--tile RxV] [--rounds 1..%d] [--huge] [--warm] [--asm] [--only CASE]\n",
+              ROUNDS_MAX);
+      return 2;
+    }
+  }
+  if (!jit_runs(&b.level)) return 4;
+  bench_run(&b);
+  return 0;
+}

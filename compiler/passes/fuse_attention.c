@@ -47,7 +47,7 @@ static bool find_heads(struct value *value, bool transposed, struct heads *out_h
     if (out_heads->base->shape.rank == 3) return true;
     found = true;
   }
-  return found && heads_at_depth(value, transposed, DEPTH_MAX, out_heads);
+  return found;
 }
 
 /* Follows products and quotients by scalars up, and takes them into *scale. */
@@ -67,6 +67,10 @@ static struct value *peel_scale(struct value *value, double *scale) {
   return value;
 }
 
+/* What Attention takes; 0 would mean the default. */
+static bool scale_valid(double scale) {
+  return scale > 0 && scale < 1e30;
+}
 static bool match_decomposed(const struct graph *graph, struct node *product, struct pattern *out_pattern) {
   const struct node *softmax = producer_of(product->inputs[0], OP_softmax);
   if (softmax == NULL || product->inputs[0]->shape.rank != 4 || node_axis(softmax, 4) != 3) return false;
@@ -76,8 +80,7 @@ static bool match_decomposed(const struct graph *graph, struct node *product, st
   if (scores == NULL || value_is_output(graph, scores->outputs[0])) return false;
   struct value *query = peel_scale(scores->inputs[0], &scale), *key = peel_scale(scores->inputs[1], &scale);
   *out_pattern = (struct pattern){product, query, key, product->inputs[1], true, false, scale};
-  /* A scale of 0 would mean the default. */
-  return scale != 0 && scale - scale == 0;
+  return scale_valid(scale);
 }
 
 static bool match_rank4(struct node *attention, struct pattern *out_pattern) {
@@ -162,9 +165,10 @@ static void fuse_pattern(struct graph *graph, struct pattern *pattern) {
   if (!find_heads(pattern->query, false, &heads[0]) || !find_heads(pattern->key, pattern->key_transposed, &heads[1]) ||
       !find_heads(pattern->value, false, &heads[2]) || !same_heads(heads))
     return;
-  if (pattern->scale != 0)
+  if (pattern->scale != 0) {
     for (int i = 0; i < 2; i++) heads[i].base = peel_scale(heads[i].base, &pattern->scale);
-  if (pattern->scale - pattern->scale != 0) return;
+    if (!scale_valid(pattern->scale)) return;
+  }
   bool batched = pattern->at->outputs[0]->batched;
   for (int i = 0; i < 3; i++)
     if (heads[i].base->batched != batched || heads[i].base->dtype != DTYPE_F32) return;

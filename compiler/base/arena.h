@@ -26,6 +26,7 @@ char *arena_strndup(struct arena *arena, const char *text, size_t length);
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-char *arena_printf(struct arena *arena, const char *format, ...);
+char *
+arena_printf(struct arena *arena, const char *format, ...);
 
 #endif

@@ -28,9 +28,9 @@ struct diag {
  * the message stays one line whatever a file holds. */
 enum status diag_fail(struct diag *diag, enum status status, const char *format, ...) PRINTF_LIKE(3, 4);
 
-#define TRY(expression)                     \
-  do {                                      \
-    enum status try_status = (expression);  \
+#define TRY(expression)                             \
+  do {                                              \
+    enum status try_status = (expression);          \
     if (try_status != STATUS_OK) return try_status; \
   } while (0)
 

@@ -16,7 +16,17 @@ struct target_level {
   unsigned requires;    /* CPU features that must all be present: TARGET_* bits */
 };
 
-enum { TARGET_AVX2 = 1, TARGET_FMA = 2, TARGET_AVX512 = 4, TARGET_AVX512_BF16 = 8, TARGET_AVX512_VNNI = 16, TARGET_AVX_VNNI = 32, TARGET_AMX_TILE = 64, TARGET_AMX_BF16 = 128, TARGET_AMX_INT8 = 256 };
+enum {
+  TARGET_AVX2 = 1,
+  TARGET_FMA = 2,
+  TARGET_AVX512 = 4,
+  TARGET_AVX512_BF16 = 8,
+  TARGET_AVX512_VNNI = 16,
+  TARGET_AVX_VNNI = 32,
+  TARGET_AMX_TILE = 64,
+  TARGET_AMX_BF16 = 128,
+  TARGET_AMX_INT8 = 256
+};
 
 enum target_level_id {
 #define LEVEL(id, ...) LEVEL_##id,

@@ -269,7 +269,7 @@ static struct value *mean_tokens(struct builder *b, const char *name, struct val
   static const int64_t axis[] = {1};
   struct node *node;
   if (prefix) {
-    int64_t end = INT64_MAX;
+    int64_t end = (config->class_token ? 1 : 0) + (config->distilled ? 1 : 0) + b->grid_height * b->grid_width;
     struct value *inputs[] = {x, integers(b, "pool.start", 1, &prefix, 1, false), integers(b, "pool.end", 1, &end, 1, false),
                               integers(b, "pool.axes", 1, axis, 1, false)};
     x = add_node(b, "pool.patches", OP_slice, inputs, 4, NULL);

@@ -17,44 +17,47 @@ static double cubic(double x, double a) {
   return 0;
 }
 
+/* Coordinates in float32, as PyTorch has them: at 384 pixels their rounding is the largest of all errors, and a checkpoint is
+ * used with the source's. Weights and sums are double. */
+static float scale_of(int64_t in, int64_t out, bool align_corners) {
+  if (align_corners) return out > 1 ? (float)(in - 1) / (float)(out - 1) : 0;
+  return (float)in / (float)out;
+}
+
 /* Four taps around the sample point; rows beyond the edge repeat it. */
-static void plain_taps(struct taps *taps, int64_t in, int64_t out, int64_t at, bool align_corners) {
-  double x;
-  if (align_corners)
-    x = out > 1 ? (double)at * ((double)(in - 1) / (double)(out - 1)) : 0;
-  else
-    x = ((double)at + 0.5) * ((double)in / (double)out) - 0.5;
-  double floor_x = floor(x);
-  taps->first = (int64_t)floor_x - 1;
+static void plain_taps(struct taps *taps, float scale, int64_t at, bool align_corners) {
+  float x = align_corners ? scale * (float)at : scale * ((float)at + 0.5f) - 0.5f;
+  float whole = floorf(x), t = x - whole;
+  taps->first = (int64_t)whole - 1;
   taps->count = 4;
-  for (int i = 0; i < 4; i++) taps->weights[i] = cubic(x - floor_x + 1 - i, -0.75);
+  for (int i = 0; i < 4; i++) taps->weights[i] = cubic((double)t + 1 - i, -0.75);
 }
 
 /* The filter's support grows with the reduction, and the weights of the rows inside the table are normalised. */
-static void antialias_taps(struct taps *taps, int64_t in, int64_t out, int64_t at) {
-  double scale = (double)in / (double)out, stretch = scale > 1 ? scale : 1, support = 2 * stretch;
-  double center = ((double)at + 0.5) * scale;
-  int64_t first = (int64_t)(center - support + 0.5), last = (int64_t)(center + support + 0.5);
-  if (center - support + 0.5 < 0) first = 0;
+static void antialias_taps(struct taps *taps, float scale, int64_t in, int64_t at) {
+  float support = scale >= 1 ? 2 * scale : 2, center = (float)((double)scale * ((double)at + 0.5));
+  double narrow = scale >= 1 ? 1 / (double)scale : 1, total = 0;
+  double low = (double)(center - support) + 0.5;
+  int64_t first = low > 0 ? (int64_t)low : 0, last = (int64_t)((double)(center + support) + 0.5);
   if (last > in) last = in;
-  double total = 0;
   taps->first = first;
   taps->count = last - first;
   for (int64_t i = 0; i < taps->count; i++)
-    total += taps->weights[i] = cubic(((double)(i + first) - center + 0.5) / stretch, -0.5);
+    total += taps->weights[i] = cubic(((double)(i + first) - (double)center + 0.5) * narrow, -0.5);
   for (int64_t i = 0; i < taps->count; i++) taps->weights[i] /= total;
 }
 
 static struct taps *make_taps(struct arena *arena, int64_t in, int64_t out, enum resample resample) {
   struct taps *taps = arena_array(arena, (size_t)out, sizeof *taps);
   size_t room = 8 + 4 * (size_t)(in / out + 1);
+  float scale = scale_of(in, out, resample == RESAMPLE_ALIGN_CORNERS);
   double *weights = arena_array(arena, (size_t)out * room, sizeof *weights);
   for (int64_t i = 0; i < out; i++) {
     taps[i].weights = weights + (size_t)i * room;
     if (resample == RESAMPLE_ANTIALIAS)
-      antialias_taps(&taps[i], in, out, i);
+      antialias_taps(&taps[i], scale, in, i);
     else
-      plain_taps(&taps[i], in, out, i, resample == RESAMPLE_ALIGN_CORNERS);
+      plain_taps(&taps[i], scale, i, resample == RESAMPLE_ALIGN_CORNERS);
   }
   return taps;
 }

@@ -18,13 +18,16 @@ static void write_section(uint8_t *bytes, const Elf64_Ehdr *header, size_t index
   memcpy(bytes + header->e_shoff + index * sizeof *section, section, sizeof *section);
 }
 
-static void resize_symbol(uint8_t *bytes, const Elf64_Shdr *table, size_t section, uint64_t size) {
+/* Gives the stand-in's symbol its true size, and takes the names of LLVM's own labels (.LCPI..): every name that the object
+ * shows is the model's. */
+static void mend_symbols(uint8_t *bytes, const Elf64_Shdr *table, const Elf64_Shdr *strings, size_t section, uint64_t size) {
   for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
     Elf64_Sym symbol;
     uint8_t *at = bytes + table->sh_offset + i * sizeof symbol;
     memcpy(&symbol, at, sizeof symbol);
-    if (symbol.st_shndx != section || ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT) continue;
-    symbol.st_size = size;
+    if (section != 0 && symbol.st_shndx == section && ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT) symbol.st_size = size;
+    const char *name = (const char *)bytes + strings->sh_offset + symbol.st_name;
+    if (symbol.st_name + 2 < strings->sh_size && name[0] == '.' && name[1] == 'L') symbol.st_name = 0;
     memcpy(at, &symbol, sizeof symbol);
   }
 }
@@ -38,16 +41,19 @@ bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weight
   if (header.e_shoff > size || (size - header.e_shoff) / sizeof(Elf64_Shdr) < header.e_shnum) return false;
   Elf64_Shdr names = read_section(bytes, &header, header.e_shstrndx);
   size_t found = 0;
-  for (size_t i = 1; i < header.e_shnum; i++) {
+  for (size_t i = 1; section != NULL && i < header.e_shnum; i++) {
     Elf64_Shdr one = read_section(bytes, &header, i);
     if (one.sh_name < names.sh_size && strcmp((const char *)bytes + names.sh_offset + one.sh_name, section) == 0) found = i;
   }
-  if (found == 0) return false;
+  if (section != NULL && found == 0) return false;
   for (size_t i = 1; i < header.e_shnum; i++) {
     Elf64_Shdr one = read_section(bytes, &header, i);
-    if (one.sh_type == SHT_SYMTAB) resize_symbol(bytes, &one, found, weights_bytes);
+    if (one.sh_type == SHT_SYMTAB && one.sh_link < header.e_shnum) {
+      Elf64_Shdr strings = read_section(bytes, &header, one.sh_link);
+      mend_symbols(bytes, &one, &strings, found, weights_bytes);
+    }
     one.sh_offset += shift;
-    if (i == found) {
+    if (found != 0 && i == found) {
       one.sh_offset = ELF_WEIGHTS_OFFSET;
       one.sh_size = weights_bytes;
       if (large) one.sh_flags |= SHF_X86_64_LARGE;

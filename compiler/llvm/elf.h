@@ -16,7 +16,8 @@
 enum { ELF_WEIGHTS_OFFSET = 4096, ELF_STAND_IN = 64 };
 
 /* Rewrites offsets in LLVM's object (`bytes`, changed in place) for its place at `shift` in the file. `section` is the name of
- * the stand-in's section; `large` marks it for the linkers' large-data area. False when the object is not what was expected. */
+ * the stand-in's section, NULL without one; `large` marks it for the linkers' large-data area. Compiler labels lose their
+ * names. False when the object is not what was expected. */
 bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large);
 
 #endif

@@ -35,14 +35,27 @@ static emit_value is_null(struct emit *e, emit_value pointer) {
   return LLVMBuildICmp(e->builder, LLVMIntEQ, pointer, LLVMConstNull(e->pointer), "");
 }
 
-static void return_if(struct emit *e, emit_value condition, int code) {
-  struct emit_if branch;
-  LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(e->context, e->function, "refuse");
-  branch.exit = LLVMAppendBasicBlockInContext(e->context, e->function, "go");
-  LLVMBuildCondBr(e->builder, condition, then, branch.exit);
+/* if (condition) { before; return value; } */
+struct early_return {
+  LLVMBasicBlockRef go;
+};
+
+static struct early_return return_begin(struct emit *e, emit_value condition) {
+  LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(e->context, e->function, "leave");
+  struct early_return early = {LLVMAppendBasicBlockInContext(e->context, e->function, "go")};
+  LLVMBuildCondBr(e->builder, condition, then, early.go);
   LLVMPositionBuilderAtEnd(e->builder, then);
-  LLVMBuildRet(e->builder, emit_i32(e, code));
-  LLVMPositionBuilderAtEnd(e->builder, branch.exit);
+  return early;
+}
+
+static void return_end(struct emit *e, struct early_return early, emit_value value) {
+  LLVMBuildRet(e->builder, value);
+  LLVMPositionBuilderAtEnd(e->builder, early.go);
+}
+
+static void return_if(struct emit *e, emit_value condition, int code) {
+  struct early_return early = return_begin(e, condition);
+  return_end(e, early, emit_i32(e, code));
 }
 
 static void return_if_misaligned(struct emit *e, emit_value pointer, int64_t alignment) {
@@ -180,7 +193,7 @@ static void emit_group(struct entry *entry, emit_value args, emit_value context,
   emit_call(e, forward, arguments, 2);
 }
 
-/* void run_LEVEL(const vitc_args *): arguments and CPU were checked. */
+/* void groups_LEVEL(const vitc_args *): group after group; arguments and CPU were checked. */
 static emit_value emit_groups(struct entry *entry, int level) {
   struct emit *e = entry->e;
   const struct graph *graph = entry->graph;
@@ -212,13 +225,8 @@ static emit_value emit_groups(struct entry *entry, int level) {
 }
 
 static void return_if_error(struct emit *e, emit_value status) {
-  struct emit_if bad;
-  LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(e->context, e->function, "refuse");
-  bad.exit = LLVMAppendBasicBlockInContext(e->context, e->function, "go");
-  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntNE, status, emit_i32(e, VITC_OK), ""), then, bad.exit);
-  LLVMPositionBuilderAtEnd(e->builder, then);
-  LLVMBuildRet(e->builder, status);
-  LLVMPositionBuilderAtEnd(e->builder, bad.exit);
+  struct early_return early = return_begin(e, LLVMBuildICmp(e->builder, LLVMIntNE, status, emit_i32(e, VITC_OK), ""));
+  return_end(e, early, status);
 }
 
 static emit_value usable(struct entry *entry, emit_value features, int level) {
@@ -249,14 +257,9 @@ static void emit_runs(struct entry *entry) {
   emit_value features = emit_call(e, entry->cpu, NULL, 0);
   for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
     if (groups[level] == NULL) continue;
-    struct emit_if match;
-    LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(e->context, e->function, "take");
-    match.exit = LLVMAppendBasicBlockInContext(e->context, e->function, "next");
-    LLVMBuildCondBr(e->builder, usable(entry, features, level), then, match.exit);
-    LLVMPositionBuilderAtEnd(e->builder, then);
+    struct early_return early = return_begin(e, usable(entry, features, level));
     emit_call(e, groups[level], &args, 1);
-    LLVMBuildRet(e->builder, emit_i32(e, VITC_OK));
-    LLVMPositionBuilderAtEnd(e->builder, match.exit);
+    return_end(e, early, emit_i32(e, VITC_OK));
   }
   LLVMBuildRet(e->builder, emit_i32(e, VITC_E_CPU));
   emit_function_end(e);

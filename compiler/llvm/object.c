@@ -226,10 +226,12 @@ static enum status write_weights(struct build *b) {
 static enum status write_object(struct build *b) {
   uint8_t *bytes = (uint8_t *)LLVMGetBufferStart(b->object);
   size_t size = LLVMGetBufferSize(b->object);
-  if (!embeds(b)) return append(b, bytes, size);
-  uint64_t weights = (uint64_t)b->plan->weights_bytes, end = ELF_WEIGHTS_OFFSET + weights, shift = (end + 4095) / 4096 * 4096;
-  if (!elf_embed(bytes, size, b->section, weights, shift, b->large))
+  bool embed = embeds(b);
+  uint64_t weights = (uint64_t)b->plan->weights_bytes, end = ELF_WEIGHTS_OFFSET + weights;
+  uint64_t shift = embed ? (end + 4095) / 4096 * 4096 : 0;
+  if (!elf_embed(bytes, size, embed ? b->section : NULL, weights, shift, b->large))
     return diag_fail(b->diag, STATUS_SYSTEM, "internal error: LLVM's object has no section %s", b->section);
+  if (!embed) return append(b, bytes, size);
   TRY(pad_to(b, end, shift));
   TRY(append(b, bytes, size));
   if (fseek(b->output.stream, 0, SEEK_SET) != 0) return write_failed(b->options->output_path, b->diag);

@@ -101,7 +101,7 @@ static bool only_packed(struct planner *p, const struct node *node) {
   for (const struct node *user = p->graph->first; user != NULL; user = user->next) {
     for (int i = 0; i < user->input_count; i++) {
       if (user->inputs[i] != value) continue;
-      if (user->op != OP_mat_mul || i != 1 || product_panels(user, &transposed) == NULL) return false;
+      if ((user->op != OP_mat_mul && user->op != OP_gemm) || i != 1 || product_panels(user, &transposed) == NULL) return false;
     }
     for (int i = 0; i < user->epilogue_count; i++)
       for (int j = 0; j < user->epilogue[i]->input_count; j++)

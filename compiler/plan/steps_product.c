@@ -1,4 +1,4 @@
-/* MatMul and Conv: products with packed constants, and of two computed values. */
+/* MatMul, Gemm and Conv: products with packed constants, and of two computed values. */
 #include "plan/step.h"
 #include "plan/view.h"
 
@@ -26,6 +26,7 @@ const struct value *product_panels(const struct node *node, bool *out_transposed
     *out_transposed = perm == NULL || perm->ints[0] == 1;
     b = b->producer->inputs[0];
   }
+  if (node->op == OP_gemm && node_int(node, "transB") != 0) *out_transposed = !*out_transposed;
   return b->data != NULL && b->shape.rank == 2 && b->dtype == DTYPE_F32 ? b : NULL;
 }
 
@@ -46,6 +47,30 @@ static enum status add_layer_norm_prologue(struct planner *p, struct step *step,
   return STATUS_OK;
 }
 
+static void add_scale(struct step *step, double scale) {
+  if (scale == 1) return;
+  step->stages[step->stage_count++] = (struct step_stage){.op = OP_mul, .operand = -1, .scalar = (float)scale};
+}
+
+/* Gemm's alpha * A @ B + beta * C, as (alpha / beta * A @ B + C) * beta. */
+static enum status add_gemm_terms(struct planner *p, struct step *step, const struct node *node) {
+  double alpha = node_float(node, "alpha"), beta = node_float(node, "beta");
+  if (node_int(node, "transA") != 0) return plan_refuse(p, node, "compiled code has no Gemm with transA");
+  if (node->input_count < 3 || node->inputs[2] == NULL || beta == 0) {
+    add_scale(step, alpha);
+    return STATUS_OK;
+  }
+  add_scale(step, alpha / beta);
+  struct view c = place_of(p, node->inputs[2]);
+  c = view_broadcast(&c, &step->out.shape);
+  struct step_stage stage = {.op = OP_add, .operand = step_add_input(step, &c)};
+  if (!stage_fits_gemm(step, &stage))
+    return plan_refuse(p, node, "compiled code adds a C of one row, or of the result's shape");
+  step->stages[step->stage_count++] = stage;
+  add_scale(step, beta);
+  return STATUS_OK;
+}
+
 static enum status gemm_steps(struct planner *p, const struct node *node, const struct value *b, bool transposed) {
   struct view a = place_of(p, node->inputs[0]);
   TRY(step_as_matrix(p, node, "rows for the product", node->inputs[0]->batched, &a));
@@ -60,6 +85,7 @@ static enum status gemm_steps(struct planner *p, const struct node *node, const 
   struct view panels = {.memory = MEMORY_WEIGHTS, .index = pack_panels(p, b, transposed, 1), .dtype = DTYPE_F32};
   step_add_input(step, &panels);
   if (node->prologue_count > 0) TRY(add_layer_norm_prologue(p, step, node->prologue[0]));
+  if (node->op == OP_gemm) TRY(add_gemm_terms(p, step, node));
   int taken = 0;
   for (; taken < node->epilogue_count; taken++) {
     int stages = step->stage_count, inputs = step->input_count;
@@ -78,6 +104,7 @@ enum status product_steps(struct planner *p, const struct node *node) {
   bool transposed;
   const struct value *panels = product_panels(node, &transposed);
   if (panels != NULL) return gemm_steps(p, node, panels, transposed);
+  if (node->op == OP_gemm) return plan_refuse(p, node, "compiled code multiplies by a constant B in Gemm");
   if (node->inputs[0]->shape.rank < 2 || node->inputs[1]->shape.rank < 2)
     return plan_refuse(p, node, "compiled products need operands of rank 2 or more");
   if (node->prologue_count > 0) return plan_refuse(p, node, "a normalisation was fused into a product of two computed values");

@@ -92,7 +92,7 @@ void build_output(struct build *build, struct value *value) {
   build->graph.outputs[build->graph.output_count++] = value;
 }
 
-struct node *build_node(struct build *build, const char *output, enum op op, struct value *const *inputs, int input_count) {
+struct node *build_append(struct build *build, const char *output, enum op op, struct value *const *inputs, int input_count) {
   struct shape unknown = {0};
   struct value *value = graph_add_value(&build->graph, output, DTYPE_F32, &unknown, false);
   return graph_add_node(&build->graph, NULL, op, inputs, input_count, &value, 1);

@@ -34,14 +34,14 @@ void build_output(struct build *build, struct value *value);
 void random_floats(float *floats, size_t count, unsigned seed);
 
 /* One node with one output; an input may be NULL. */
-struct node *build_node(struct build *build, const char *output, enum op op, struct value *const *inputs, int input_count);
+struct node *build_append(struct build *build, const char *output, enum op op, struct value *const *inputs, int input_count);
 
 /* Sets what attributes need before it infers. */
 struct value *build_infer(struct build *build, struct node *node);
 
 #define BUILD_INPUTS(...) \
   ((struct value *[]){__VA_ARGS__}), (int)(sizeof((struct value *[]){__VA_ARGS__}) / sizeof(struct value *))
-#define BUILD(build, output, op, ...) build_infer(build, build_node(build, output, op, BUILD_INPUTS(__VA_ARGS__)))
+#define BUILD(build, output, op, ...) build_infer(build, build_append(build, output, op, BUILD_INPUTS(__VA_ARGS__)))
 #define BUILD_INTS(build, name, ...) \
   build_ints(build, name, (int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 

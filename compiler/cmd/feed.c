@@ -127,8 +127,8 @@ enum status load_image_input(const vitc_model *model, const char *path, void *ou
   if (status == VITC_IMAGE_OK) status = vitc_image_input(&image, model, out_input);
   vitc_image_free(&image);
   if (status == VITC_IMAGE_OK) return STATUS_OK;
-  return diag_fail(diag, status == VITC_IMAGE_E_MEMORY ? STATUS_SYSTEM : STATUS_INPUT, "%s: %s%s%s", path,
-                   vitc_image_status_text(status), detail[0] != '\0' ? ": " : "", detail);
+  return diag_fail(diag, status == VITC_IMAGE_E_MEMORY ? STATUS_SYSTEM : STATUS_INPUT, "%s: %s", path,
+                   detail[0] != '\0' ? detail : vitc_image_status_text(status));
 }
 
 enum status feed_images(const vitc_model *model, const char *file, const struct word_list *paths, struct feed *out_feed,

@@ -9,7 +9,7 @@ double seconds_now(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-enum { WINDOW = 16 };
+enum { WINDOW = 128 };
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -59,7 +59,7 @@ struct measurement {
   double rates[VITC_THREADS_MAX]; /* each thread's own; they run at the same time and are added */
 };
 
-/* The best of windows of some 100 microseconds, shorter than what the system gives a thread at a time: what disturbs a thread
+/* The best of windows of about a millisecond, shorter than what the system gives a thread at a time: what disturbs a thread
  * only ever makes it slower. */
 static void measure_thread(void *context, uint32_t index) {
   struct measurement *measurement = context;

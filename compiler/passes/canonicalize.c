@@ -112,7 +112,12 @@ static bool merge_transpose(struct graph *graph, struct node *node) {
   int64_t first[RANK_MAX], second[RANK_MAX], both[RANK_MAX];
   transpose_perm(inner, first);
   transpose_perm(node, second);
-  for (int i = 0; i < node->inputs[0]->shape.rank; i++) both[i] = first[second[i]];
+  bool returns = true;
+  for (int i = 0; i < node->inputs[0]->shape.rank; i++) {
+    both[i] = first[second[i]];
+    returns = returns && both[i] == i;
+  }
+  if (returns && replace_value(graph, node->outputs[0], inner->inputs[0])) return true;
   const char *name = node->outputs[0]->name;
   return replace_value(graph, node->outputs[0], build_transpose(graph, node, inner->inputs[0], both, name));
 }

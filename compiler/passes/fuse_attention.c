@@ -10,6 +10,7 @@
 struct heads {
   struct value *base;
   int64_t heads, tokens, width, columns, offset;
+  double scale; /* of the base */
 };
 
 struct pattern {
@@ -20,12 +21,12 @@ struct pattern {
   double scale; /* 0: 1 / sqrt(width) */
 };
 
-static bool heads_at_depth(struct value *value, bool transposed, int depth, struct heads *out_heads) {
+static bool heads_at_depth(struct value *value, bool transposed, bool scaled, int depth, struct heads *out_heads) {
   int tokens_axis = transposed ? 3 : 2, width_axis = transposed ? 2 : 3;
   struct window window;
-  window_of(value, depth, &window);
+  window_of(value, depth, scaled, &window);
   const int64_t *dim = window.shape.dim;
-  struct heads heads = {window.base, dim[1], dim[tokens_axis], dim[width_axis], 0, window.offset};
+  struct heads heads = {window.base, dim[1], dim[tokens_axis], dim[width_axis], 0, window.offset, window.scale};
   int64_t elements = shape_elements(&window.base->shape);
   if (dim[0] != 1 || elements % heads.tokens != 0) return false;
   heads.columns = elements / heads.tokens;
@@ -38,12 +39,12 @@ static bool heads_at_depth(struct value *value, bool transposed, int depth, stru
 }
 
 /* The nearest base that is (N, tokens, columns) is what the graph has a projection for; else the furthest of any shape. */
-static bool find_heads(struct value *value, bool transposed, struct heads *out_heads) {
+static bool find_heads(struct value *value, bool transposed, bool scaled, struct heads *out_heads) {
   enum { DEPTH_MAX = 8 };
   bool found = false;
   if (value->shape.rank != 4) return false;
   for (int depth = 0; depth <= DEPTH_MAX; depth++) {
-    if (!heads_at_depth(value, transposed, depth, out_heads)) continue;
+    if (!heads_at_depth(value, transposed, scaled, depth, out_heads)) continue;
     if (out_heads->base->shape.rank == 3) return true;
     found = true;
   }
@@ -52,16 +53,11 @@ static bool find_heads(struct value *value, bool transposed, struct heads *out_h
 
 /* Follows products and quotients by scalars up, and takes them into *scale. */
 static struct value *peel_scale(struct value *value, double *scale) {
-  for (int steps = 0; steps < 4; steps++) {
-    const struct node *node = value->producer;
-    double scalar;
-    if (node == NULL || !node_plain(node) || (node->op != OP_mul && node->op != OP_div)) break;
-    struct value *constant, *x;
-    int index;
-    x = operand_beside_constant(node, &constant, &index);
-    if (x == NULL || !constant_scalar(constant, &scalar) || constant->shape.rank > x->shape.rank) break;
-    if (node->op == OP_div && index != 0) break;
-    *scale = node->op == OP_mul ? *scale * scalar : *scale / scalar;
+  for (int steps = 0; steps < 4 && value->producer != NULL; steps++) {
+    double factor = 1;
+    struct value *x = scaled_value(value->producer, &factor);
+    if (x == NULL) break;
+    *scale *= factor;
     value = x;
   }
   return value;
@@ -71,6 +67,7 @@ static struct value *peel_scale(struct value *value, double *scale) {
 static bool scale_valid(double scale) {
   return scale > 0 && scale < 1e30;
 }
+
 static bool match_decomposed(const struct graph *graph, struct node *product, struct pattern *out_pattern) {
   const struct node *softmax = producer_of(product->inputs[0], OP_softmax);
   if (softmax == NULL || product->inputs[0]->shape.rank != 4 || node_axis(softmax, 4) != 3) return false;
@@ -162,11 +159,14 @@ static bool same_heads(const struct heads heads[3]) {
 
 static void fuse_pattern(struct graph *graph, struct pattern *pattern) {
   struct heads heads[3];
-  if (!find_heads(pattern->query, false, &heads[0]) || !find_heads(pattern->key, pattern->key_transposed, &heads[1]) ||
-      !find_heads(pattern->value, false, &heads[2]) || !same_heads(heads))
+  bool scaled = pattern->scale != 0;
+  if (!find_heads(pattern->query, false, scaled, &heads[0]) ||
+      !find_heads(pattern->key, pattern->key_transposed, scaled, &heads[1]) ||
+      !find_heads(pattern->value, false, false, &heads[2]) || !same_heads(heads))
     return;
-  if (pattern->scale != 0) {
+  if (scaled) {
     for (int i = 0; i < 2; i++) heads[i].base = peel_scale(heads[i].base, &pattern->scale);
+    pattern->scale *= heads[0].scale * heads[1].scale;
     if (!scale_valid(pattern->scale)) return;
   }
   bool batched = pattern->at->outputs[0]->batched;

@@ -165,7 +165,7 @@ static void prune_node(struct prune *prune, struct node *node) {
   if (node->op == OP_split && node_axis(node, 3) == 1) prune_split(prune, node);
 }
 
-/* A Slice of all rows, a Gather of the only row. */
+/* A Slice of all rows, a Concat of one part, a Gather of the only row. */
 static void drop_selection(struct graph *graph, struct node *node) {
   struct value *x = node->inputs[0], *y = node->outputs[0];
   if (x->shape.rank != 3 || x->batched != y->batched || !node_plain(node)) return;
@@ -174,7 +174,7 @@ static void drop_selection(struct graph *graph, struct node *node) {
   int count;
   bool only_row = node->op == OP_gather && node_axis(node, 3) == 1 && x->shape.dim[1] == 1 &&
                   constant_integers(node->inputs[1], 1, &index, &count) && count == 1;
-  if (whole) replace_value(graph, y, x);
+  if (whole || (node->op == OP_concat && node->input_count == 1)) replace_value(graph, y, x);
   if (only_row) replace_value(graph, y, build_reshape(graph, node, x, &y->shape, y->name));
 }
 
@@ -190,7 +190,7 @@ enum status pass_prune_rows(struct graph *graph) {
   sweep_dead(graph);
   TRY(infer_graph(graph));
   for (struct node *node = graph->first; node != NULL; node = node->next)
-    if (node->op == OP_slice || node->op == OP_gather) drop_selection(graph, node);
+    if (node->op == OP_slice || node->op == OP_gather || node->op == OP_concat) drop_selection(graph, node);
   sweep_dead(graph);
   return STATUS_OK;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void window_all(struct value *value, struct window *window) {
-  *window = (struct window){.base = value, .shape = value->shape};
+  *window = (struct window){.base = value, .shape = value->shape, .scale = 1};
   int64_t stride = 1;
   for (int i = value->shape.rank - 1; i >= 0; i--) {
     window->stride[i] = stride;
@@ -115,12 +115,28 @@ static bool follow_node(struct window *window, const struct node *node, const st
   }
 }
 
-void window_of(struct value *value, int depth, struct window *out_window) {
-  const struct node *node = value->producer;
-  if (depth > 0 && node != NULL && node_plain(node) && (op_info(node->op)->flags & OP_MOVES) != 0 && node->input_count > 0 &&
-      node->inputs[0]->batched == value->batched) {
-    window_of(node->inputs[0], depth - 1, out_window);
-    if (follow_node(out_window, node, value)) return;
+struct value *scaled_value(const struct node *node, double *out_scale) {
+  struct value *constant;
+  int index;
+  if ((node->op != OP_mul && node->op != OP_div) || !node_plain(node)) return NULL;
+  struct value *x = operand_beside_constant(node, &constant, &index);
+  if (x == NULL || !constant_scalar(constant, out_scale) || constant->shape.rank > x->shape.rank) return NULL;
+  if (node->op == OP_mul) return x;
+  *out_scale = 1 / *out_scale;
+  return index == 0 ? x : NULL;
+}
+
+void window_of(struct value *value, int depth, bool scaled, struct window *out_window) {
+  const struct node *node = depth > 0 ? value->producer : NULL;
+  double scale = 1;
+  if (node != NULL && node_plain(node) && node->input_count > 0) {
+    bool moves = (op_info(node->op)->flags & OP_MOVES) != 0;
+    struct value *x = moves ? node->inputs[0] : scaled ? scaled_value(node, &scale) : NULL;
+    if (x != NULL && x->batched == value->batched) {
+      window_of(x, depth - 1, scaled, out_window);
+      out_window->scale *= scale;
+      if (!moves || follow_node(out_window, node, value)) return;
+    }
   }
   window_all(value, out_window);
 }

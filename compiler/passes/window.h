@@ -11,9 +11,13 @@ struct window {
   struct shape shape;
   int64_t stride[RANK_MAX];
   int64_t offset;
+  double scale;
 };
 
-/* Follows at most `depth` nodes, fewer where one of them is no window. */
-void window_of(struct value *value, int depth, struct window *out_window);
+/* Follows at most `depth` nodes, fewer where one of them is no window; scalings only when `scaled`. */
+void window_of(struct value *value, int depth, bool scaled, struct window *out_window);
+
+/* What a Mul or Div by a scalar scales, and by how much; NULL for anything else. */
+struct value *scaled_value(const struct node *node, double *out_scale);
 
 #endif

@@ -9,7 +9,7 @@
 #include <jpeglib.h>
 
 /* A progressive file may repeat scans over the whole image at a few bytes each: real ones have about ten. */
-enum { SCANS_MAX = 500 };
+enum { SCANS_MAX = 100 };
 
 struct decoder {
   struct jpeg_decompress_struct jpeg;

@@ -38,4 +38,16 @@ void resample_horizontal(const struct horizontal_pass *pass, const struct taps *
 /* to[i] from `count` rows that are `stride` bytes apart, each of `bytes` bytes. */
 void resample_vertical(const uint8_t *from, size_t stride, uint32_t count, const int32_t *weights, size_t bytes, uint8_t *to);
 
+/* The same in plain C, from row `row` or byte `at` on. */
+void resample_horizontal_from(const struct horizontal_pass *pass, const struct taps *taps, uint32_t row);
+void resample_vertical_from(const uint8_t *from, size_t stride, uint32_t count, const int32_t *weights, size_t bytes,
+                            uint8_t *to, size_t at);
+
+#if defined(__x86_64__)
+/* The same for as many rows, or bytes, as whole vectors take; returns how many. */
+uint32_t resample_horizontal_avx2(const struct horizontal_pass *pass, const struct taps *taps);
+size_t resample_vertical_avx2(const uint8_t *from, size_t stride, uint32_t count, const int32_t *weights, size_t bytes,
+                              uint8_t *to);
+#endif
+
 #endif

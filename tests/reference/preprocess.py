@@ -117,7 +117,7 @@ class Dump:
     def __init__(self, build, folder):
         program, self.result = folder / "preprocess_dump", folder / "result"
         source = pathlib.Path(__file__).with_name("preprocess_dump.c")
-        command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-I", str(ROOT / "runtime/include"), str(source)]
+        command = [*os.environ.get("CC", "cc").split(), "-std=c11", "-Wall", "-Wextra", "-Werror", "-I", str(ROOT / "runtime/include"), str(source)]
         command += [str(pathlib.Path(build) / "libvitc_runtime.a"), "-o", str(program)]
         subprocess.run(command + ["-ljpeg", "-lpng", "-lwebp", "-lpthread", "-lm"], check=True)
         self.process = subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

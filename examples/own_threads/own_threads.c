@@ -88,7 +88,7 @@ int main(void) {
     fprintf(stderr, "out of memory or threads\n");
     return 1;
   }
-  for (int i = 0; i < DIGITS_INPUT_ELEMENTS; i++) input[i] = (float)(i * 37 % 100) / 50.0f - 1.0f;
+  for (unsigned i = 0; i < DIGITS_INPUT_ELEMENTS; i++) input[i] = (float)(i * 37 % 100) / 50.0f - 1.0f;
 
   vitc_parallel parallel = {.run = run_loop, .pool = &pool, .threads = THREADS};
   int status = digits_run(input, alone, 1, arena, NULL);

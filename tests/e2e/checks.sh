@@ -1,7 +1,7 @@
 # Sourced by the end-to-end tests: a scratch folder, counted checks, and what a vitc command may and may not do.
 #
-#   check NAME COMMAND...           passes when COMMAND succeeds
-#   require NAME COMMAND...         the same, and the script ends when it fails
+#   check NAME COMMAND...           passes when COMMAND succeeds; may look at the output of the last expect
+#   require NAME COMMAND...         expect 0, and the script ends when it fails
 #   expect STATUS NAME COMMAND...   passes when COMMAND exits with STATUS; its output is in $scratch/stdout and $scratch/stderr
 #   rejects NAME FILE COMMAND...    COMMAND exits with 3 and prints one line, "vitc: FILE: ...", to stderr and nothing to stdout
 #   finish                          prints "N passed, N failed"
@@ -32,17 +32,17 @@ fail() {
 check() {
   local name=$1
   shift
-  if "$@" >"$scratch/stdout" 2>"$scratch/stderr"; then
+  if "$@" >"$scratch/checked" 2>&1; then
     pass "$name"
   else
-    fail "$name" "$*" "$(tail -5 "$scratch/stderr")" "$(tail -5 "$scratch/stdout")"
+    fail "$name" "$*" "$(tail -5 "$scratch/checked")"
     return 1
   fi
 }
 
 # A check that the rest of the script stands on.
 require() {
-  check "$@" || {
+  expect 0 "$@" || {
     finish
     exit 1
   }

@@ -2,15 +2,15 @@
 # The command line: help, exit statuses, messages, and output files that appear whole or not at all.
 . "$(dirname "$0")/checks.sh"
 
-check "--help" "$vitc" --help
+expect 0 "--help" "$vitc" --help
 for command in import compile run compare predict bench preprocess inspect; do
   check "--help names $command" grep -q "\b$command\b" <("$vitc" --help)
-  check "$command --help" "$vitc" "$command" --help
+  expect 0 "$command --help" "$vitc" "$command" --help
   check "$command --help goes to stdout" test -s "$scratch/stdout" -a ! -s "$scratch/stderr"
   expect 2 "$command without arguments" "$vitc" "$command"
   expect 2 "$command --no-such-option" "$vitc" "$command" --no-such-option
 done
-check "--version" "$vitc" --version
+expect 0 "--version" "$vitc" --version
 check "--version is one line" test "$("$vitc" --version | wc -l)" = 1
 expect 2 "no command" "$vitc"
 expect 2 "unknown command" "$vitc" no-such-command
@@ -23,22 +23,22 @@ require "import" "$vitc" import "$digits" -o digits.json
 check "import writes both files" test -s digits.json -a -s digits.safetensors
 require "compile" "$vitc" compile digits.json -o digits.o --header digits.h
 check "compile writes both files" test -s digits.o -a -s digits.h
-check "run an object" "$vitc" run digits.o --image "$image" --output object.npy
-check "run a graph" "$vitc" run digits.json --image "$image" --output graph.npy
+expect 0 "run an object" "$vitc" run digits.o --image "$image" --output object.npy
+expect 0 "run a graph" "$vitc" run digits.json --image "$image" --output graph.npy
 check "they agree" npy close object.npy graph.npy
-check "compare" "$vitc" compare digits.json digits.o --image "$image"
-check "compare --json" "$vitc" compare digits.json digits.o --image "$image" --json
+expect 0 "compare" "$vitc" compare digits.json digits.o --image "$image"
+expect 0 "compare --json" "$vitc" compare digits.json digits.o --image "$image" --json
 check "it is JSON" python3 -m json.tool stdout
-check "predict" "$vitc" predict digits.o "$image"
+expect 0 "predict" "$vitc" predict digits.o "$image"
 check "predict says seven" grep -q seven stdout
-check "predict --format json" "$vitc" predict digits.o "$image" --format json
+expect 0 "predict --format json" "$vitc" predict digits.o "$image" --format json
 check "it is JSON" python3 -m json.tool stdout
-check "preprocess" "$vitc" preprocess digits.json "$image" -o pixels.npy
-check "run on its pixels" "$vitc" run digits.o --input pixels.npy --output pixels_out.npy
+expect 0 "preprocess" "$vitc" preprocess digits.json "$image" -o pixels.npy
+expect 0 "run on its pixels" "$vitc" run digits.o --input pixels.npy --output pixels_out.npy
 check "the same bits as from the image" cmp pixels_out.npy object.npy
-check "inspect a graph" "$vitc" inspect digits.json
-check "inspect an object" "$vitc" inspect digits.o
-check "bench --json" "$vitc" bench digits.o --json
+expect 0 "inspect a graph" "$vitc" inspect digits.json
+expect 0 "inspect an object" "$vitc" inspect digits.o
+expect 0 "bench --json" "$vitc" bench digits.o --json --seconds 1
 check "it is JSON" python3 -m json.tool stdout
 
 rejects "import: no such source" missing "$vitc" import missing -o a.json
@@ -58,7 +58,8 @@ check "the broken one is reported" grep -q '^vitc: broken.png: ' stderr
 
 expect 4 "compile: folder of the output missing" "$vitc" compile digits.json -o no/such/folder/a.o
 expect 4 "compile: disk full" "$vitc" compile digits.json -o /dev/full
-expect 4 "import: disk full" "$vitc" import "$digits" -o /dev/full
+ln -s /dev/full full.json
+expect 4 "import: disk full" "$vitc" import "$digits" -o full.json
 expect 4 "preprocess: disk full" "$vitc" preprocess digits.json "$image" -o /dev/full
 for command in "inspect digits.json" "predict digits.o $image" "compare digits.json digits.o --image $image"; do
   status=0

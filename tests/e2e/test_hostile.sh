@@ -92,6 +92,4 @@ done
 npy random bad.npy 1 1 3 28 29
 rejects "tensor of another shape" bad.npy "$vitc" run digits.o --input bad.npy
 rejects "tensor of another shape, graph" bad.npy "$vitc" run digits.json --input bad.npy
-npy random bad.npy 1 2 3 28 28
-rejects "a batch of 2 for an object of batch 1" bad.npy "$vitc" run digits.o --input bad.npy
 finish

@@ -10,10 +10,12 @@ image=$root/examples/digits/images/seven/3508.png
 agrees() {
   local name=$1
   shift
-  check "$name: import" "$vitc" import --init random --seed 0 "$@" -o "$name.json" || return
-  check "$name: compile" "$vitc" compile "$name.json" -o "$name.o" --batch 8 || return
+  expect 0 "$name: import" "$vitc" import --init random --seed 0 "$@" -o "$name.json" || return
+  expect 0 "$name: compile" "$vitc" compile "$name.json" -o "$name.o" --batch 8 || return
   check "$name: no undefined symbol" test -z "$(nm -u "$name.o")"
-  check "$name: compare" "$vitc" compare "$name.json" "$name.o" --image "$image" || cat stdout stderr
+  expect 0 "$name: compare on random pixels" "$vitc" compare "$name.json" "$name.o" --batch 2 || cat stdout
+  # A specification in place of a known name says nothing of how images become pixels.
+  [[ "$*" == *vit:* ]] || expect 0 "$name: compare on an image" "$vitc" compare "$name.json" "$name.o" --image "$image" || cat stdout
   rm -f "$name".*
 }
 
@@ -21,11 +23,11 @@ agrees() {
 batches() {
   local name=$1 height=$2 width=$3 batch
   shift 3
-  check "$name: import" "$vitc" import --init random --seed 1 "$@" -o "$name.json" || return
-  check "$name: compile" "$vitc" compile "$name.json" -o "$name.o" --batch 8 || return
+  expect 0 "$name: import" "$vitc" import --init random --seed 1 "$@" -o "$name.json" || return
+  expect 0 "$name: compile" "$vitc" compile "$name.json" -o "$name.o" --batch 8 || return
   for batch in 1 3 8; do
     npy random input.npy $batch $batch 3 "$height" "$width"
-    check "$name: batch $batch" "$vitc" compare "$name.json" "$name.o" --input input.npy || cat stdout stderr
+    expect 0 "$name: batch $batch" "$vitc" compare "$name.json" "$name.o" --input input.npy || cat stdout
   done
   rm -f "$name".*
 }

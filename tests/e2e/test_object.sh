@@ -30,9 +30,9 @@ inspect_object() {
 compile_twice() {
   local object=$1 header=$2
   shift 2
-  check "compile $object $*" "$vitc" compile digits.json -o "$object" --header "$header" "$@"
+  expect 0 "compile $object $*" "$vitc" compile digits.json -o "$object" --header "$header" "$@"
   mkdir -p again
-  check "compile $object $* again" "$vitc" compile digits.json -o "again/$object" --header "again/$header" "$@"
+  expect 0 "compile $object $* again" "$vitc" compile digits.json -o "again/$object" --header "again/$header" "$@"
   check "$object: the same bytes" cmp "$object" "again/$object"
   check "$header: the same bytes" cmp "$header" "again/$header"
 }

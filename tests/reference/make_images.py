@@ -1,5 +1,5 @@
-"""Makes the images of preprocess.py in a folder: photographs from scikit-learn and small ones, in every form that Pillow reads and
-users have, and damaged ones. Returns their paths.
+"""Makes the images of preprocess.py in a folder: photographs from scikit-learn and small ones, in every form that Pillow reads
+and users have, and damaged ones. Returns their paths.
 
     images = make_images(folder)
     damaged = make_damaged(folder, images)"""
@@ -44,9 +44,8 @@ def png(samples, depth, colour, before=b"", after=b"", interlaced=False):
         if part.size:
             rows += b"".join(packed_row(row.reshape(-1), depth) for row in part)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(rows)) + after + chunk(b"IEND", b"")
-    )
+    chunks = chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(rows)) + after + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def tiff(orientation, order="<", kind=3, count=1):
@@ -152,7 +151,8 @@ def webps(save, photo, second):
 
 
 def shapes(save, photo, random):
-    for width, height in ((1, 1), (1, 4000), (4000, 1), (2, 3), (31, 33), (224, 224), (223, 225), (225, 300), (50, 900), (256, 256)):
+    sizes = [(1, 1), (1, 4000), (4000, 1), (2, 3), (31, 33), (224, 224), (223, 225), (225, 300), (50, 900), (256, 256)]
+    for width, height in sizes:
         save(f"shape_{width}x{height}.png", Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)))
     save("large.png", photo.resize((2001, 1337), Image.Resampling.LANCZOS))
 

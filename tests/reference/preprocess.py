@@ -2,9 +2,9 @@
 
     preprocess.py [--build FOLDER] [--vitc PATH]
 
-Compiles preprocess_dump.c against FOLDER/libvitc_runtime.a and sends it every image: decoded, resized, and through the preprocessing
-of timm (crop_pct 0.9, 0.95, 1, each filter, centre and squash) and of transformers' Pillow backend. With vitc (default: $VITC), some
-of it again through `vitc preprocess`."""
+Compiles preprocess_dump.c against FOLDER/libvitc_runtime.a and sends it every image: decoded, resized, and through the
+preprocessing of timm (crop_pct 0.9, 0.95, 1, each filter, centre and squash) and of transformers' Pillow backend. With vitc
+(default: $VITC), some of it again through `vitc preprocess`."""
 
 import argparse
 import json
@@ -67,9 +67,8 @@ def timm_pipeline(size, crop_pct, filter, mode="center", mean_std=INCEPTION):
     )
     scaled = (int(high // crop_pct), int(wide // crop_pct))
     name = f"timm {high}x{wide} {crop_pct} {filter} {mode}"
-    return Pipeline(
-        name, lambda image: transform(image).numpy(), "exact" if mode == "squash" else "shortest", scaled, filter, size, mean_std
-    )
+    resize = "exact" if mode == "squash" else "shortest"
+    return Pipeline(name, lambda image: transform(image).numpy(), resize, scaled, filter, size, mean_std)
 
 
 def transformers_pipeline(name, processor, resize, size, filter, crop):
@@ -117,9 +116,10 @@ class Dump:
     def __init__(self, build, folder):
         program, self.result = folder / "preprocess_dump", folder / "result"
         source = pathlib.Path(__file__).with_name("preprocess_dump.c")
-        command = [*os.environ.get("CC", "cc").split(), "-std=c11", "-Wall", "-Wextra", "-Werror", "-I", str(ROOT / "runtime/include"), str(source)]
-        command += [str(pathlib.Path(build) / "libvitc_runtime.a"), "-o", str(program)]
-        subprocess.run(command + ["-ljpeg", "-lpng", "-lwebp", "-lpthread", "-lm"], check=True)
+        command = [*os.environ.get("CC", "cc").split(), "-std=c11", "-Wall", "-Wextra", "-Werror"]
+        command += ["-I", str(ROOT / "runtime/include"), "-o", str(program), str(source)]
+        command += [str(pathlib.Path(build) / "libvitc_runtime.a"), "-ljpeg", "-lpng", "-lwebp", "-lpthread", "-lm"]
+        subprocess.run(command, check=True)
         self.process = subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def job(self, kind, image, *fields):
@@ -141,9 +141,9 @@ def equal(checks, name, got, want):
         return checks.check(name, False, got)
     if got.shape != want.shape or got.dtype != want.dtype:
         return checks.check(name, False, f"{got.dtype} {got.shape}, wanted {want.dtype} {want.shape}")
-    different = int((got != want).sum())
-    detail = "" if not different else f"{different} of {got.size} values differ, the first at {np.argwhere(got != want)[0].tolist()}"
-    return checks.check(name, not different, detail)
+    different = np.argwhere(got != want)
+    detail = f"{len(different)} of {got.size} values differ, the first at {different[0].tolist()}" if len(different) else ""
+    return checks.check(name, not len(different), detail)
 
 
 def read(path):

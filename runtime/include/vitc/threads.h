@@ -1,4 +1,4 @@
-/* vitc/threads.h: a thread pool that fits vitc_parallel, AMX permission, external weights, and what follows the logits. */
+/* vitc/threads.h: a thread pool that fits vitc_parallel. */
 #ifndef VITC_THREADS_H
 #define VITC_THREADS_H
 

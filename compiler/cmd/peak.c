@@ -25,7 +25,7 @@ __attribute__((target("avx2,fma"))) static double work_avx2(void) {
   for (int i = 0; i < LOOPS; i++) {
     FMA(c0) FMA(c1) FMA(c2) FMA(c3) FMA(c4) FMA(c5) FMA(c6) FMA(c7) FMA(c8) FMA(c9) FMA(c10) FMA(c11)
   }
-  return 2.0 * 8 * 12 * LOOPS;
+  return 2.0 * 8 * 12 * (double)LOOPS;
 }
 
 __attribute__((target("avx512f"))) static double work_avx512(void) {
@@ -34,7 +34,7 @@ __attribute__((target("avx512f"))) static double work_avx512(void) {
   for (int i = 0; i < LOOPS; i++) {
     FMA(c0) FMA(c1) FMA(c2) FMA(c3) FMA(c4) FMA(c5) FMA(c6) FMA(c7) FMA(c8) FMA(c9) FMA(c10) FMA(c11)
   }
-  return 2.0 * 16 * 12 * LOOPS;
+  return 2.0 * 16 * 12 * (double)LOOPS;
 }
 
 typedef double (*work)(void);

@@ -181,7 +181,7 @@ enum status elf_open(const char *path, struct arena *arena, struct elf_object *o
 
 void elf_close(struct elf_object *object) {
   span_unmap(&object->file);
-  *object = (struct elf_object){NULL};
+  *object = (struct elf_object){.path = NULL};
 }
 
 bool elf_allocated(const struct elf_section *section) {

@@ -9,7 +9,8 @@
  * it: they are not in the list and have no outputs of their own; the running value stands in their inputs as NULL.
  * A prologue changes inputs[0] on its way in; the epilogue, in order, changes the result on its way out.
  *
- * Ownership: everything is in `arena`. Constant data is borrowed (mapped weights) or in the arena, and outlives the graph.
+ * Ownership: everything is in `arena`. Constant data is borrowed (mapped weights) or in the arena, aligned to its element, and
+ * outlives the graph.
  * Only the functions below change links; passes never write them directly. */
 #ifndef VITC_IR_GRAPH_H
 #define VITC_IR_GRAPH_H

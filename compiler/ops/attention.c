@@ -49,10 +49,12 @@ static enum status check_mask(struct graph *graph, const struct node *node, cons
   int offset = 4 - mask->shape.rank;
   if (offset < 0 || offset > 2) return op_fail(graph, node, "mask %s: expected rank 2 to 4", op_describe(graph, mask));
   /* ONNX pads a shorter last axis with -inf, so there 1 is not a repeat. */
-  for (int i = 0; i < mask->shape.rank; i++)
-    if ((mask->shape.dim[i] != 1 || offset + i == 3) && mask->shape.dim[i] != full[offset + i])
+  for (int axis = offset; axis < 4; axis++) {
+    int64_t dim = mask->shape.dim[axis - offset];
+    if ((dim != 1 || axis == 3) && dim != full[axis])
       return op_fail(graph, node, "mask %s does not broadcast to (%lld, %lld, %lld, %lld)", op_describe(graph, mask),
                      (long long)full[0], (long long)full[1], (long long)full[2], (long long)full[3]);
+  }
   bool batched = node->inputs[0]->batched;
   if (mask->batched && (!batched || offset > 0 || mask->shape.dim[0] != extents->batch))
     return op_fail(graph, node, "mask %s does not have the images of the queries", op_describe(graph, mask));

@@ -131,7 +131,7 @@ void eval_reduce_mean(const struct node *node, const void *const *inputs, void *
   struct shape kept = *x;
   for (int i = 0; i < x->rank; i++)
     if (all || reduced[i]) kept.dim[i] = 1;
-  int64_t strides[RANK_MAX] = {0}, count = shape_elements(&kept), elements = shape_elements(x);
+  int64_t strides[RANK_MAX] = {0}, count = shape_elements(&kept), averaged = shape_elements(x) / count;
   broadcast_strides(&kept, x, strides);
   struct arena scratch;
   arena_init(&scratch);
@@ -143,6 +143,6 @@ void eval_reduce_mean(const struct node *node, const void *const *inputs, void *
   do {
     for (int64_t i = 0; i < inner; i++) sums[walk.offset[0] + i * step] += (double)*from++;
   } while (walk_next(&walk));
-  for (int64_t i = 0; i < count; i++) ((float *)outputs[0])[i] = (float)(sums[i] / (double)(elements / count));
+  for (int64_t i = 0; i < count; i++) ((float *)outputs[0])[i] = (float)(sums[i] / (double)averaged);
   arena_deinit(&scratch);
 }

@@ -4,14 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum status op_fail(struct graph *graph, const struct node *node, const char *format, ...) {
+void op_report(struct graph *graph, const struct node *node, const char *format, ...) {
   char message[768];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(message, sizeof message, format, arguments);
   va_end(arguments);
   const char *name = node->output_count > 0 && node->outputs[0] != NULL ? node->outputs[0]->name : "";
-  return diag_fail(graph->diag, STATUS_INPUT, "%s: node '%s' (%s): %s", graph->file, name, op_info(node->op)->name, message);
+  diag_fail(graph->diag, STATUS_INPUT, "%s: node '%s' (%s): %s", graph->file, name, op_info(node->op)->name, message);
 }
 
 const char *op_describe(struct graph *graph, const struct value *value) {

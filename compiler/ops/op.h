@@ -17,8 +17,11 @@
 /* No tensor of one image may have more elements. */
 #define ELEMENTS_MAX ((int64_t)1 << 40)
 
-/* `FILE: node 'FIRST OUTPUT' (Op): MESSAGE`, STATUS_INPUT. */
-MUST_USE enum status op_fail(struct graph *graph, const struct node *node, const char *format, ...) PRINTF_LIKE(3, 4);
+/* `FILE: node 'FIRST OUTPUT' (Op): MESSAGE`. */
+void op_report(struct graph *graph, const struct node *node, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* A macro, so that compilers see that what fails is never STATUS_OK. */
+#define op_fail(...) (op_report(__VA_ARGS__), STATUS_INPUT)
 
 /* `'name' float32[N,197,768]`, in the graph's arena. */
 const char *op_describe(struct graph *graph, const struct value *value);

@@ -169,9 +169,9 @@ static void prune_node(struct prune *prune, struct node *node) {
 static void drop_selection(struct graph *graph, struct node *node) {
   struct value *x = node->inputs[0], *y = node->outputs[0];
   if (x->shape.rank != 3 || x->batched != y->batched || !node_plain(node)) return;
-  bool whole = node->op == OP_slice && shape_equal(&x->shape, &y->shape) && y->shape.dim[1] == 1;
-  int64_t index;
-  int count;
+  int64_t index, start, end;
+  int count, axis;
+  bool whole = node->op == OP_slice && shape_equal(&x->shape, &y->shape) && slice_range(node, &axis, &start, &end);
   bool only_row = node->op == OP_gather && node_axis(node, 3) == 1 && x->shape.dim[1] == 1 &&
                   constant_integers(node->inputs[1], 1, &index, &count) && count == 1;
   if (whole || (node->op == OP_concat && node->input_count == 1)) replace_value(graph, y, x);

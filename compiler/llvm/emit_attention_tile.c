@@ -106,37 +106,41 @@ static emit_value reduce_extreme(struct emit *e, emit_value vector, bool negativ
   return emit_fsub(e, emit_f32(e, -0.0), emit_reduce_max(e, emit_fsub(e, zero, vector)));
 }
 
-/* Scores of a row become powers of two below 1, not yet divided by their sum. With earlier keys, `factor` is what their sums
- * must be multiplied by. */
-static void softmax(struct emit *e, const struct attention_tile *t) {
+/* The largest exponent of each row. With earlier keys, `factor` is what their sums must be multiplied by. */
+static void find_maxima(struct emit *e, const struct attention_tile *t) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
   bool negative = t->score_scale < 0;
   struct softmax_row row = {.tile = t, .row = row_at(e, t->scores, loop.index, t->score_stride)};
-  struct sweep sweep = {.columns = t->keys, .context = &row};
+  struct sweep sweep = {.columns = t->keys, .context = &row, .visit = visit_extreme};
   sweep.initial = emit_splat_const(e, negative ? (double)FLT_MAX : (double)-FLT_MAX);
   sweep.combine = negative ? smallest : largest;
-  sweep.visit = visit_extreme;
   emit_value maximum = emit_fmul(e, reduce_extreme(e, emit_sweep(e, &sweep), negative), emit_f32(e, t->score_scale));
-  emit_value max_place = emit_at(e, t->maximum, loop.index), sum_place = emit_at(e, t->denominator, loop.index);
-  emit_value before = NULL;
+  emit_value place = emit_at(e, t->maximum, loop.index);
   if (t->continues) {
-    before = emit_load_f32(e, max_place);
+    emit_value before = emit_load_f32(e, place);
     maximum = emit_fmax(e, before, maximum);
-  }
-  row.minus_maximum = emit_splat(e, emit_fsub(e, emit_f32(e, -0.0), maximum));
-  sweep.initial = emit_splat_const(e, 0);
-  sweep.combine = emit_fadd;
-  sweep.visit = visit_power;
-  emit_value sum = emit_reduce_add(e, emit_sweep(e, &sweep));
-  if (t->continues) {
     emit_value power = emit_math_exp2(e, emit_splat(e, emit_fsub(e, before, maximum)));
     emit_value factor = LLVMBuildExtractElement(e->builder, power, emit_i32(e, 0), "");
     emit_store_f32(e, factor, emit_at(e, t->factor, loop.index));
-    sum = emit_fma(e, emit_load_f32(e, sum_place), factor, sum);
-    emit_store_f32(e, maximum, max_place);
   }
-  emit_store_f32(e, t->last ? emit_fdiv(e, emit_f32(e, 1), sum) : sum, sum_place);
+  emit_store_f32(e, maximum, place);
+  emit_loop_end(e, &loop, NULL);
+}
+
+/* Scores become powers of two below 1, not yet divided by their sum. A loop of its own: the powers of one row need not wait for
+ * the maximum of the next. */
+static void find_powers(struct emit *e, const struct attention_tile *t) {
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
+  struct softmax_row row = {.tile = t, .row = row_at(e, t->scores, loop.index, t->score_stride)};
+  emit_value maximum = emit_splat(e, emit_load_f32(e, emit_at(e, t->maximum, loop.index)));
+  row.minus_maximum = LLVMBuildFNeg(e->builder, maximum, "");
+  struct sweep sweep = {.columns = t->keys, .context = &row, .visit = visit_power, .combine = emit_fadd};
+  sweep.initial = emit_splat_const(e, 0);
+  emit_value sum = emit_reduce_add(e, emit_sweep(e, &sweep)), place = emit_at(e, t->denominator, loop.index);
+  if (t->continues) sum = emit_fma(e, emit_load_f32(e, place), emit_load_f32(e, emit_at(e, t->factor, loop.index)), sum);
+  emit_store_f32(e, t->last ? emit_fdiv(e, emit_f32(e, 1), sum) : sum, place);
   emit_loop_end(e, &loop, NULL);
 }
 
@@ -194,7 +198,8 @@ static void block(struct emit *e, struct attention_tile *t, emit_value first_key
   at.packed = row_at(e, t->packed, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 16), ""), attention_panel_stride(t->desc));
   at.v = row_at(e, t->v, first_key, t->desc->v_row_stride);
   scores(e, &at);
-  softmax(e, &at);
+  find_maxima(e, &at);
+  find_powers(e, &at);
   values(e, &at);
 }
 

@@ -6,18 +6,26 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* Tile columns that a block keeps in the second-level cache while the rows of A pass; with long rows of B only one fits. */
-enum { BLOCK_TILES = 2, BLOCK_TILES_LONG = 1, LONG_K = 2048, HEIGHTS_MAX = 4 };
+/* B's share of the second-level cache: a block of tile columns while the rows of A pass, as much again for the next block.
+ * Where rows of A are longer than K_MAX, K is cut into equal parts, one after the other over the whole of C. */
+enum { BLOCK_FLOATS = 80 * 1024, BLOCK_TILES_MAX = 8, K_MAX = 1536, K_PART = 1024, K_PARTS_MAX = 64, HEIGHTS_MAX = 4 };
 
 enum { WIDTH_FULL, WIDTH_REMAINDER, WIDTH_ONE, WIDTHS };
+
+/* The product of a part of K: the first applies the stages, the others add to C. */
+struct gemm_part {
+  struct gemm_desc desc;
+  emit_value tile[HEIGHTS_MAX][WIDTHS];
+  emit_value a, b, operands;
+  emit_value following; /* panels that are needed after the last block */
+};
 
 struct gemm {
   struct gemm_desc desc;
   bool rows_are_images;                             /* the number of rows is known when it runs */
-  int panels, tile_panels, remainder_panels, block; /* block: panels that the second-level cache keeps */
+  int panels, tile_panels, remainder_panels, block; /* block: panels */
+  int parts;
   int heights[HEIGHTS_MAX], height_count;
-  emit_value tile[HEIGHTS_MAX][WIDTHS];
-  emit_value images;
 };
 
 int64_t gemm_panel_stride(int64_t k) {
@@ -30,12 +38,8 @@ int64_t gemm_split_panels(const struct target_level *level, const struct gemm_de
 }
 
 /* With one row an image, rows of different images make the tiles: then images are the rows of one image. */
-static void choose_tiles(const struct emit *e, struct gemm *gemm) {
+static void choose_heights(const struct emit *e, struct gemm *gemm) {
   struct gemm_desc *desc = &gemm->desc;
-  gemm->panels = (int)((desc->n + 15) / 16);
-  gemm->tile_panels = (int)gemm_split_panels(e->level, desc);
-  gemm->remainder_panels = gemm->panels % gemm->tile_panels;
-  gemm->block = gemm->tile_panels * (desc->k > LONG_K ? BLOCK_TILES_LONG : BLOCK_TILES);
   gemm->rows_are_images = desc->m == 1;
   if (!gemm->rows_are_images) {
     struct row_tiles tiles = tile_rows(desc->m, e->level->mr);
@@ -50,33 +54,55 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
   for (int i = 0; i < 3; i++) gemm->heights[gemm->height_count++] = heights[i];
 }
 
-static emit_value call_tile(struct emit *e, emit_value tile, emit_value image, emit_value row, emit_value panel) {
-  emit_value arguments[] = {
-      emit_parameter(e, 0), emit_parameter(e, 1), emit_parameter(e, 2), emit_parameter(e, 3), image, row, panel};
-  return emit_call(e, tile, arguments, 7);
+/* K in equal parts, or in one where there are none, or where the stages need the whole sum. Partial sums stay in C, so the
+ * stages come first, while C may still be an operand. */
+static int choose_parts(const struct gemm *gemm) {
+  const struct gemm_desc *desc = &gemm->desc;
+  if (desc->k <= K_MAX || gemm->rows_are_images) return 1;
+  for (int s = 0; s < desc->stage_count; s++)
+    if (desc->stages[s].op != OP_add) return 1;
+  int64_t least = (desc->k + K_PART - 1) / K_PART;
+  for (int64_t parts = least; parts <= 2 * least && parts <= K_PARTS_MAX; parts++)
+    if (desc->k % (parts * 16) == 0) return (int)parts;
+  return 1;
+}
+
+static void choose_tiles(const struct emit *e, struct gemm *gemm) {
+  const struct gemm_desc *desc = &gemm->desc;
+  gemm->panels = (int)((desc->n + 15) / 16);
+  gemm->tile_panels = (int)gemm_split_panels(e->level, desc);
+  gemm->remainder_panels = gemm->panels % gemm->tile_panels;
+  choose_heights(e, gemm);
+  gemm->parts = choose_parts(gemm);
+  int64_t tiles = BLOCK_FLOATS / (desc->k / gemm->parts * 16 * gemm->tile_panels);
+  gemm->block = gemm->tile_panels * (int)(tiles < 1 ? 1 : tiles > BLOCK_TILES_MAX ? BLOCK_TILES_MAX : tiles);
 }
 
 /* All tiles of one height from row `begin` to `end`, the columns of a block innermost so that A's rows stay in L1. */
-static void emit_height(struct emit *e, const struct gemm *gemm, int height, int width, emit_value image,
-                        const emit_value *rows, const emit_value *panels) {
+static void emit_height(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int height, int width,
+                        emit_value image, const emit_value *rows, const emit_value *panels) {
   int panel_count[] = {gemm->tile_panels, gemm->remainder_panels, 1};
   struct emit_loop row, panel;
   emit_loop_begin(e, &row, rows[0], rows[1], gemm->heights[height], NULL, 0, EMIT_MAYBE_EMPTY);
   emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
-  call_tile(e, gemm->tile[height][width], image, row.index, panel.index);
+  emit_value from = emit_sub(e, panel.index, panels[0]);
+  emit_value next = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, gemm_panel_stride(gemm->desc.k))));
+  emit_value arguments[] = {part->a, part->b, emit_parameter(e, 2), part->operands, image, row.index, panel.index, next};
+  emit_call(e, part->tile[height][width], arguments, 8);
   emit_loop_end(e, &panel, NULL);
   emit_loop_end(e, &row, NULL);
 }
 
-/* Every row of every image for the panels [panels[0], panels[1]), which are not empty. */
-static void emit_block(struct emit *e, const struct gemm *gemm, int width, const emit_value *panels) {
-  emit_value zero = emit_i64(e, 0);
+/* Every row of every image for the panels [panels[0], panels[1]), which are not empty; panels[2] points to the next ones. */
+static void emit_block(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int width,
+                       const emit_value *panels) {
+  emit_value zero = emit_i64(e, 0), images = emit_parameter(e, 4);
   if (gemm->rows_are_images) {
     emit_value rows[2] = {zero, zero};
     for (int i = 0; i < gemm->height_count; i++) {
-      emit_value height = emit_i64(e, gemm->heights[i]), left = emit_sub(e, gemm->images, rows[0]);
+      emit_value height = emit_i64(e, gemm->heights[i]), left = emit_sub(e, images, rows[0]);
       rows[1] = emit_add(e, rows[0], emit_mul(e, LLVMBuildSDiv(e->builder, left, height, ""), height));
-      emit_height(e, gemm, i, width, zero, rows, panels);
+      emit_height(e, gemm, part, i, width, zero, rows, panels);
       rows[0] = rows[1];
     }
     return;
@@ -85,49 +111,78 @@ static void emit_block(struct emit *e, const struct gemm *gemm, int width, const
   int64_t tall_rows = tiles.tall * tiles.height;
   emit_value tall[] = {zero, emit_i64(e, tall_rows)}, rest[] = {emit_i64(e, tall_rows), emit_i64(e, gemm->desc.m)};
   struct emit_loop image;
-  emit_loop_begin(e, &image, zero, gemm->images, 1, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_height(e, gemm, 0, width, image.index, tall, panels);
-  if (gemm->height_count > 1) emit_height(e, gemm, 1, width, image.index, rest, panels);
+  emit_loop_begin(e, &image, zero, images, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_height(e, gemm, part, 0, width, image.index, tall, panels);
+  if (gemm->height_count > 1) emit_height(e, gemm, part, 1, width, image.index, rest, panels);
   emit_loop_end(e, &image, NULL);
 }
 
 /* Panels in blocks of full tiles; then what is left at the end of the range: the matrix's own remainder in one tile, or, where
  * a caller cut a tile, panel after panel. */
-static void emit_panels(struct emit *e, const struct gemm *gemm) {
+static void emit_panels(struct emit *e, const struct gemm *gemm, const struct gemm_part *part) {
   emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), width = emit_i64(e, gemm->tile_panels);
   emit_value tiles = LLVMBuildSDiv(e->builder, emit_sub(e, end, begin), width, "");
-  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width));
-  int64_t block = gemm->block;
+  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width)), stride = emit_i64(e, gemm_panel_stride(gemm->desc.k));
   struct emit_loop loop;
-  emit_loop_begin(e, &loop, begin, full_end, block, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_value panels[] = {loop.index, emit_min(e, emit_add(e, loop.index, emit_i64(e, block)), full_end)};
-  emit_block(e, gemm, WIDTH_FULL, panels);
+  emit_loop_begin(e, &loop, begin, full_end, gemm->block, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value next = emit_add(e, loop.index, emit_i64(e, gemm->block));
+  emit_value has_next = LLVMBuildICmp(e->builder, LLVMIntSLT, next, end, "");
+  emit_value there = emit_select(e, has_next, emit_at(e, part->b, emit_mul(e, next, stride)), part->following);
+  emit_value panels[] = {loop.index, emit_min(e, next, full_end), there};
+  emit_block(e, gemm, part, WIDTH_FULL, panels);
   emit_loop_end(e, &loop, NULL);
   if (gemm->tile_panels == 1) return;
 
-  emit_value rest[] = {full_end, end}, left = emit_sub(e, end, full_end);
+  emit_value rest[] = {full_end, end, part->following}, left = emit_sub(e, end, full_end);
   emit_value is_remainder = LLVMBuildICmp(e->builder, LLVMIntEQ, left, emit_i64(e, gemm->remainder_panels), "");
   struct emit_if branch;
   if (gemm->remainder_panels > 1) {
     emit_if_begin(e, &branch, is_remainder);
-    emit_block(e, gemm, WIDTH_REMAINDER, rest);
+    emit_block(e, gemm, part, WIDTH_REMAINDER, rest);
     emit_if_end(e, &branch);
   }
   emit_value some = LLVMBuildICmp(e->builder, LLVMIntSGT, left, emit_i64(e, 0), "");
   if (gemm->remainder_panels > 1) some = LLVMBuildAnd(e->builder, some, LLVMBuildNot(e->builder, is_remainder, ""), "");
   emit_if_begin(e, &branch, some);
-  emit_block(e, gemm, WIDTH_ONE, rest);
+  emit_block(e, gemm, part, WIDTH_ONE, rest);
   emit_if_end(e, &branch);
 }
 
-static void emit_tiles(struct emit *e, struct gemm *gemm) {
+static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part *part) {
+  int64_t stride = gemm_panel_stride(gemm->desc.k);
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
-    gemm->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &gemm->desc, height, gemm->tile_panels, gemm->block);
+    part->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &part->desc, height, gemm->tile_panels, stride);
     if (gemm->remainder_panels > 1)
-      gemm->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &gemm->desc, height, gemm->remainder_panels, gemm->block);
-    if (gemm->tile_panels > 1) gemm->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &gemm->desc, height, 1, gemm->block);
+      part->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &part->desc, height, gemm->remainder_panels, stride);
+    if (gemm->tile_panels > 1) part->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &part->desc, height, 1, stride);
   }
+}
+
+/* The parts of K in order. After a part's last block comes the next part's first; after the last part, what follows B's panels
+ * in memory, which is usually the next GEMM's B. */
+static void emit_parts(struct emit *e, const struct gemm *gemm, struct gemm_part *first, struct gemm_part *others) {
+  int64_t k = gemm->desc.k / gemm->parts;
+  emit_value stride = emit_i64(e, gemm_panel_stride(gemm->desc.k)), b = emit_parameter(e, 1);
+  emit_value b_begin = emit_at(e, b, emit_mul(e, emit_parameter(e, 5), stride));
+  emit_value b_end = emit_at(e, b, emit_mul(e, emit_parameter(e, 6), stride));
+  first->a = emit_parameter(e, 0);
+  first->b = b;
+  first->operands = emit_parameter(e, 3);
+  first->following = gemm->parts == 1 ? b_end : emit_at_const(e, b_begin, k * 16);
+  emit_panels(e, gemm, first);
+  if (gemm->parts == 1) return;
+  others->operands = emit_stack(e, (int64_t)sizeof(void *));
+  LLVMBuildStore(e->builder, emit_parameter(e, 2), others->operands);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, k), emit_i64(e, gemm->desc.k), k, NULL, 0, EMIT_NOT_EMPTY);
+  emit_value rows = emit_mul(e, loop.index, emit_i64(e, 16)), next = emit_add(e, loop.index, emit_i64(e, k));
+  others->a = emit_at(e, emit_parameter(e, 0), loop.index);
+  others->b = emit_at(e, b, rows);
+  emit_value is_last = LLVMBuildICmp(e->builder, LLVMIntSGE, next, emit_i64(e, gemm->desc.k), "");
+  others->following = emit_select(e, is_last, b_end, emit_at(e, b_begin, emit_mul(e, next, emit_i64(e, 16))));
+  emit_panels(e, gemm, others);
+  emit_loop_end(e, &loop, NULL);
 }
 
 emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
@@ -136,15 +191,21 @@ emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
   if (found != NULL) return found;
   struct gemm gemm = {.desc = *desc};
   choose_tiles(e, &gemm);
-  emit_tiles(e, &gemm);
+  struct gemm_part first = {.desc = gemm.desc}, others = {.desc = gemm.desc};
+  first.desc.k = others.desc.k = desc->k / gemm.parts;
+  others.desc.stage_count = 1;
+  others.desc.stages[0] = (struct stage){.op = OP_add, .kind = OPERAND_MATRIX};
+  others.desc.stages[0].row_stride = gemm.desc.c_row_stride;
+  others.desc.stages[0].image_stride = gemm.desc.c_image_stride;
+  emit_tiles(e, &gemm, &first);
+  if (gemm.parts > 1) emit_tiles(e, &gemm, &others);
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_f32_m%lld_n%lld_k%lld_%s", stages, (long long)desc->m, (long long)desc->n, (long long)desc->k,
            e->level->name);
   LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64};
   emit_value function = emit_function_begin(e, name, e->void_type, types, 7);
-  gemm.images = emit_parameter(e, 4);
-  emit_panels(e, &gemm);
+  emit_parts(e, &gemm, &first, &others);
   emit_function_end(e);
   kernel_add(e, "gemm", desc, sizeof *desc, function);
   return function;

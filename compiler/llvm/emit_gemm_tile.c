@@ -142,41 +142,42 @@ static void finish(struct emit *e, const struct gemm_tile *tile, const emit_valu
   emit_loop_end(e, &loop, NULL);
 }
 
-emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int ahead) {
+static struct tile_product find_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride) {
+  const struct gemm_desc *desc = tile->desc;
+  emit_value a = offset_at(e, emit_parameter(e, 0), tile->row, desc->a_row_stride);
+  struct tile_product product = {.rows = tile->rows, .vectors = tile->vectors, .last_lanes = e->level->lanes, .b_step = 16};
+  product.a = offset_at(e, a, tile->image, desc->a_image_stride);
+  product.b = offset_at(e, emit_parameter(e, 1), emit_parameter(e, 6), panel_stride);
+  product.a_row_stride = desc->a_row_stride;
+  product.k = desc->k;
+  for (int v = 0; v < tile->vectors; v++) {
+    int column = v * e->level->lanes;
+    product.b_offset[v] = column / 16 * panel_stride + column % 16;
+  }
+  if (desc->m == 1) return product;
+  /* Every row of A brings the same number of lines. */
+  int64_t lines = tile->panels * panel_stride / 16, row_lines = (lines + desc->m - 1) / desc->m;
+  product.ahead_lines = tile->rows * row_lines;
+  product.ahead = offset_at(e, emit_parameter(e, 7), tile->row, row_lines * 16);
+  return product;
+}
+
+emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride) {
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_f32_%dx%d_%s", stages, rows, panels * 16, e->level->name);
-  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64};
-  emit_value function = emit_function_begin(e, name, e->void_type, types, 7);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 8);
   struct gemm_tile tile = {.desc = desc, .rows = rows, .panels = panels, .vectors = panels * 16 / e->level->lanes};
   tile.operands = emit_parameter(e, 3);
   tile.image = emit_parameter(e, 4);
   tile.row = emit_parameter(e, 5);
-  emit_value panel = emit_parameter(e, 6);
-  tile.column = emit_mul(e, panel, emit_i64(e, 16));
+  tile.column = emit_mul(e, emit_parameter(e, 6), emit_i64(e, 16));
   make_masks(e, &tile);
   find_operands(e, &tile);
-
-  emit_value a = offset_at(e, emit_parameter(e, 0), tile.row, desc->a_row_stride);
   emit_value c = offset_at(e, emit_at(e, emit_parameter(e, 2), tile.column), tile.row, desc->c_row_stride);
   c = offset_at(e, c, tile.image, desc->c_image_stride);
-  struct tile_product product = {.rows = rows,
-                                 .vectors = tile.vectors,
-                                 .last_lanes = e->level->lanes,
-                                 .a = offset_at(e, a, tile.image, desc->a_image_stride),
-                                 .b = offset_at(e, emit_parameter(e, 1), panel, gemm_panel_stride(desc->k)),
-                                 .a_row_stride = desc->a_row_stride,
-                                 .b_step = 16,
-                                 .k = desc->k};
-  for (int v = 0; v < tile.vectors; v++) {
-    int column = v * e->level->lanes;
-    product.b_offset[v] = column / 16 * gemm_panel_stride(desc->k) + column % 16;
-  }
-  if (desc->m > 1) {
-    int64_t lines = panels * gemm_panel_stride(desc->k) / 16, row_lines = (lines + desc->m - 1) / desc->m;
-    product.ahead_lines = rows * row_lines;
-    product.ahead = offset_at(e, emit_at_const(e, product.b, ahead * gemm_panel_stride(desc->k)), tile.row, row_lines * 16);
-  }
+  struct tile_product product = find_product(e, &tile, panel_stride);
   emit_value acc[EMIT_CARRIED_MAX];
   fetch_matrices(e, &tile);
   start_accumulators(e, &tile, acc);

@@ -2,7 +2,7 @@
  * largest seen against libm in double precision, for both levels:
  *
  *   exp      x in [-104, 89]: 2 units in the last place; 0 below, infinity above, denormal results within one denormal unit
- *   exp2     x in [-126, 128): relative 2.1e-7 (for softmax: arguments are at most 0)
+ *   exp2     x in [-125, 127]: relative 2.5e-7; below -125 at most 2^-125 (for softmax: arguments are at most 0)
  *   erf      absolute 3e-7 everywhere, exactly +-1 from |x| = 4
  *   tanh     2 units in the last place
  *   sigmoid  2 units in the last place while the result is a normal number
@@ -46,7 +46,8 @@ static emit_value power_of_two(struct emit *e, emit_value n) {
   return LLVMBuildBitCast(e->builder, LLVMBuildShl(e->builder, biased, emit_splat_i32(e, 23), ""), e->vector, "");
 }
 
-/* p * 2^n for whole n in [-252, 254], rounding once where the result is denormal (p is in [1/2, 2)). */
+/* p * 2^n for whole n in [-252, 254] (with AVX-512 n is rounded down), rounding once where the result is denormal (p is in
+ * [1/2, 2)). */
 static emit_value scale_by_power(struct emit *e, emit_value p, emit_value n) {
   if (e->level->masks && e->level->lanes == 16) {
     emit_value mask = LLVMConstInt(LLVMInt16TypeInContext(e->context), 0xffff, 0);
@@ -78,15 +79,27 @@ emit_value emit_math_exp(struct emit *e, emit_value x) {
   return scale_by_power(e, emit_fadd(e, expm1_reduced(e, r), emit_splat_const(e, 1)), n);
 }
 
+/* 2^x = 2^floor(x) 2^f: AVX-512 has instructions for x - floor(x) and for p * 2^floor(x). */
+static emit_value exp2_scalef(struct emit *e, emit_value x) {
+  static const double c[] = {9.999999251e-01, 6.931530732e-01, 2.401536170e-01,
+                             5.582631804e-02, 8.989340124e-03, 1.877576658e-03};
+  emit_value mask = LLVMConstInt(LLVMInt16TypeInContext(e->context), 0xffff, 0);
+  /* 9: towards minus infinity, no exception for inexact; 4: the current rounding mode */
+  emit_value arguments[] = {x, emit_i32(e, 9), x, mask, emit_i32(e, 4)};
+  emit_value f = emit_intrinsic(e, "llvm.x86.avx512.mask.reduce.ps.512", e->vector, arguments, 5);
+  return scale_by_power(e, polynomial(e, c, COUNT(c), f), x);
+}
+
+/* Adding 1.5 * 2^23 leaves x rounded to a whole number in the low bits, from where it goes to the exponent of 2^(x - n). */
 emit_value emit_math_exp2(struct emit *e, emit_value x) {
   static const double c[] = {1.000000072e+00, 6.931469671e-01, 2.402211972e-01,
                              5.550713274e-02, 9.675541328e-03, 1.327647187e-03};
-  bool scalef = e->level->masks && e->level->lanes == 16;
-  x = at_least(e, x, scalef ? -150 : -126);
-  emit_value n = emit_intrinsic(e, "llvm.roundeven", e->vector, &x, 1);
-  emit_value p = polynomial(e, c, COUNT(c), emit_fsub(e, x, n));
-  if (scalef) return scale_by_power(e, p, n);
-  return emit_fmul(e, p, power_of_two(e, LLVMBuildFPToSI(e->builder, n, e->ivector, "")));
+  if (e->level->masks && e->level->lanes == 16) return exp2_scalef(e, x);
+  emit_value magic = emit_splat_const(e, 12582912), shifted = emit_fadd(e, at_least(e, x, -125), magic);
+  emit_value f = emit_fsub(e, at_least(e, x, -125), emit_fsub(e, shifted, magic));
+  emit_value n = LLVMBuildShl(e->builder, bits_of(e, shifted), emit_splat_i32(e, 23), "");
+  emit_value bits = LLVMBuildAdd(e->builder, bits_of(e, polynomial(e, c, COUNT(c), f)), n, "");
+  return LLVMBuildBitCast(e->builder, bits, e->vector, "");
 }
 
 emit_value emit_math_erf(struct emit *e, emit_value x) {

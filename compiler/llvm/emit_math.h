@@ -4,7 +4,7 @@
 
 #include "llvm/emit.h"
 
-/* 2^x for x <= 128 (softmax: x <= 0); 0 or a number below 2^-125 for less than -126. */
+/* 2^x for x <= 127 (softmax: x <= 0); at most 2^-125 below -125, minus infinity included. */
 emit_value emit_math_exp2(struct emit *e, emit_value x);
 
 #endif

@@ -30,7 +30,7 @@ enum {
   WEIGHT_FLOATS = 96 << 20,
   ACTIVATION_FLOATS = 4 << 20,
   SLICES_MAX = 64,
-  SLICE_PANELS = 12
+  SLICE_PANELS = 48
 };
 
 enum kind { GEMM, ATTENTION, PACK, LAYER_NORM };
@@ -59,9 +59,10 @@ struct bench {
   double peak[ROUNDS_MAX];
 };
 
+/* The thread's own time: what other programs take of the core between two of its slices is not counted. */
 static double now(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -107,6 +108,8 @@ static void add_cases(struct bench *b) {
   add_gemm(b, "fc1-no-gelu", ROWS, 3072, 768, OP_relu);
   add_gemm(b, "fc2", ROWS, 768, 3072, OP_add);
   add_gemm(b, "patch", 196, 768, 768, OP_relu);
+  add_gemm(b, "fc1-577", 577, 3072, 768, OP_relu);
+  add_gemm(b, "fc2-577", 577, 768, 3072, OP_add);
   add_gemm(b, "head", 1, 1000, 768, OP_relu);
   add_attention(b, "attention", ATTENTION, ROWS);
   add_attention(b, "attention-577", ATTENTION, 577);
@@ -194,13 +197,14 @@ static void run_slice(struct bench *b, const struct bench_case *c, const float *
 static void run_round(struct bench *b, struct bench_case *c, int round) {
   const float *weights = c->kind == GEMM ? cold_weights(b, &c->gemm) : NULL;
   c->slices = slice_count(c);
+  double whole = now();
   for (int slice = 0; slice < c->slices; slice++) {
     double start = now();
     run_slice(b, c, weights, slice);
     double seconds = now() - start;
-    c->seconds[round] += seconds;
     if (round == 0 || seconds < c->best[slice]) c->best[slice] = seconds;
   }
+  c->seconds[round] = now() - whole;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -227,8 +231,10 @@ static void measure(struct bench *b, peak_function *peak) {
     qsort(c->seconds, (size_t)b->rounds, sizeof(double), ascending);
     double low = 0, middle = c->seconds[b->rounds / 2];
     for (int slice = 0; slice < c->slices; slice++) low += c->best[slice];
-    printf("%-14s %9.1f us best (%5.1f%% of peak) %9.1f us median (%5.1f%%)   compiled in %.1f ms\n", c->name, low * 1e6,
-           100 * c->operations / low / best, middle * 1e6, 100 * c->operations / middle / median, c->compile_ms);
+    double whole = c->seconds[0];
+    printf("%-14s best slices %9.1f us (%5.1f%%) best %9.1f us (%5.1f%%) median %9.1f us (%5.1f%%) compiled %.1f ms\n", c->name,
+           low * 1e6, 100 * c->operations / low / best, whole * 1e6, 100 * c->operations / whole / best, middle * 1e6,
+           100 * c->operations / middle / median, c->compile_ms);
   }
 }
 

@@ -285,6 +285,20 @@ Test(kernels_gemm, residual_in_place) {
   run(&q, true);
 }
 
+Test(kernels_gemm, long_sums) {
+  static const int64_t ks[] = {1536, 3072, 2047, 4096};
+  for (int i = 0; i < 4; i++) {
+    struct problem p = shape(10 + i, 53, ks[i], 2);
+    add_stage(&p.desc, OP_add, OPERAND_COLUMN, 0);
+    add_stage(&p.desc, OP_add, OPERAND_MATRIX, 1);
+    run(&p, i % 2 == 1);
+  }
+  struct problem p = shape(10, 53, 3072, 1);
+  add_stage(&p.desc, OP_add, OPERAND_COLUMN, 0);
+  add_stage(&p.desc, OP_gelu, OPERAND_NONE, 0);
+  run(&p, false);
+}
+
 /* One image gives the same bits alone and among others. */
 Test(kernels_gemm, image_alone_or_in_a_batch) {
   static const int64_t ms[] = {1, 13};

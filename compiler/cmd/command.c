@@ -106,7 +106,8 @@ static enum status set_option(const struct command *command, const struct option
 /* getopt gave the first word; the others follow it in argv. Lists share `words`, each growing at its end: a list that is
  * continued after another one moves there. */
 static void take_list(const struct option_row *row, int argc, char **argv, struct parsed *parsed, const char ***free_words) {
-  struct word_list *list = (struct word_list *)(void *)(parsed->options + row->offset);
+  void *target = parsed->options + row->offset;
+  struct word_list *list = target;
   const char **start = *free_words;
   for (int i = 0; i < list->count; i++) *(*free_words)++ = list->words[i];
   *(*free_words)++ = optarg;

@@ -18,21 +18,30 @@ static void write_section(uint8_t *bytes, const Elf64_Ehdr *header, size_t index
   memcpy(bytes + header->e_shoff + index * sizeof *section, section, sizeof *section);
 }
 
-/* Gives the stand-in's symbol its true size, and takes the names of LLVM's own labels (.LCPI..): every name that the object
- * shows is the model's. */
-static void mend_symbols(uint8_t *bytes, const Elf64_Shdr *table, const Elf64_Shdr *strings, size_t section, uint64_t size) {
+/* Offset of `name` among the strings, or 0. */
+static Elf64_Word find_string(const uint8_t *strings, uint64_t size, const char *name) {
+  size_t length = strlen(name) + 1;
+  for (uint64_t at = 1; at + length <= size; at++)
+    if (memcmp(strings + at, name, length) == 0) return (Elf64_Word)at;
+  return 0;
+}
+
+static void mend_symbols(uint8_t *bytes, const Elf64_Shdr *table, const Elf64_Shdr *strings, size_t section, uint64_t size,
+                         const char *label) {
+  Elf64_Word label_name = find_string(bytes + strings->sh_offset, strings->sh_size, label);
   for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
     Elf64_Sym symbol;
     uint8_t *at = bytes + table->sh_offset + i * sizeof symbol;
     memcpy(&symbol, at, sizeof symbol);
     if (section != 0 && symbol.st_shndx == section && ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT) symbol.st_size = size;
     const char *name = (const char *)bytes + strings->sh_offset + symbol.st_name;
-    if (symbol.st_name + 2 < strings->sh_size && name[0] == '.' && name[1] == 'L') symbol.st_name = 0;
+    if (symbol.st_name + 2 < strings->sh_size && name[0] == '.' && name[1] == 'L') symbol.st_name = label_name;
     memcpy(at, &symbol, sizeof symbol);
   }
 }
 
-bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large) {
+bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large,
+               const char *label) {
   Elf64_Ehdr header;
   if (size < sizeof header) return false;
   memcpy(&header, bytes, sizeof header);
@@ -48,10 +57,12 @@ bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weight
   if (section != NULL && found == 0) return false;
   for (size_t i = 1; i < header.e_shnum; i++) {
     Elf64_Shdr one = read_section(bytes, &header, i);
-    if (one.sh_type == SHT_SYMTAB && one.sh_link < header.e_shnum) {
-      Elf64_Shdr strings = read_section(bytes, &header, one.sh_link);
-      mend_symbols(bytes, &one, &strings, found, weights_bytes);
-    }
+    if (one.sh_type != SHT_SYMTAB || one.sh_link >= header.e_shnum) continue;
+    Elf64_Shdr strings = read_section(bytes, &header, one.sh_link);
+    mend_symbols(bytes, &one, &strings, found, weights_bytes, label);
+  }
+  for (size_t i = 1; i < header.e_shnum; i++) {
+    Elf64_Shdr one = read_section(bytes, &header, i);
     one.sh_offset += shift;
     if (found != 0 && i == found) {
       one.sh_offset = ELF_WEIGHTS_OFFSET;

@@ -302,7 +302,7 @@ static emit_value constant_bytes(struct entry *entry, const char *what, const vo
   LLVMValueRef global = LLVMAddGlobal(e->module, LLVMTypeOf(data), what);
   LLVMSetInitializer(global, data);
   LLVMSetGlobalConstant(global, 1);
-  LLVMSetLinkage(global, LLVMPrivateLinkage);
+  LLVMSetLinkage(global, LLVMInternalLinkage);
   LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
   LLVMSetAlignment(global, 8);
   return global;
@@ -352,7 +352,7 @@ static void emit_describe(struct entry *entry) {
   for (int i = 0; i < graph->input_count; i++) fill_tensor(&model.inputs[i], graph->inputs[i]);
   for (int i = 0; i < graph->output_count; i++) fill_tensor(&model.outputs[i], graph->outputs[i]);
   model.preprocess = graph->preprocess;
-  emit_value constant = constant_bytes(entry, "descriptor", &model, sizeof model);
+  emit_value constant = constant_bytes(entry, "constants", &model, sizeof model);
   LLVMTypeRef parameters[] = {e->pointer, e->i32};
   public_function(entry, "describe", parameters, 2);
   emit_value out = emit_parameter(e, 0);

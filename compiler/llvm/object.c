@@ -133,15 +133,18 @@ static emit_value weights_global(struct build *b, struct emit *e) {
   return global;
 }
 
-/* Local functions get the model's name in front: a symbol table shows whose they are. */
+static void rename_local(struct build *b, LLVMValueRef value) {
+  if (LLVMGetLinkage(value) != LLVMInternalLinkage) return;
+  size_t length;
+  const char *old = LLVMGetValueName2(value, &length);
+  char *name = arena_printf(b->graph->arena, "%s.%s", b->graph->name, old);
+  LLVMSetValueName2(value, name, strlen(name));
+}
+
+/* Local symbols get the model's name in front: a symbol table shows whose they are. */
 static void rename_locals(struct build *b) {
-  for (LLVMValueRef f = LLVMGetFirstFunction(b->module); f != NULL; f = LLVMGetNextFunction(f)) {
-    if (LLVMGetLinkage(f) != LLVMInternalLinkage) continue;
-    size_t length;
-    const char *old = LLVMGetValueName2(f, &length);
-    char *name = arena_printf(b->graph->arena, "%s.%s", b->graph->name, old);
-    LLVMSetValueName2(f, name, strlen(name));
-  }
+  for (LLVMValueRef f = LLVMGetFirstFunction(b->module); f != NULL; f = LLVMGetNextFunction(f)) rename_local(b, f);
+  for (LLVMValueRef g = LLVMGetFirstGlobal(b->module); g != NULL; g = LLVMGetNextGlobal(g)) rename_local(b, g);
 }
 
 static enum status build_module(struct build *b) {
@@ -229,7 +232,8 @@ static enum status write_object(struct build *b) {
   bool embed = embeds(b);
   uint64_t weights = (uint64_t)b->plan->weights_bytes, end = ELF_WEIGHTS_OFFSET + weights;
   uint64_t shift = embed ? (end + 4095) / 4096 * 4096 : 0;
-  if (!elf_embed(bytes, size, embed ? b->section : NULL, weights, shift, b->large))
+  const char *constants = arena_printf(b->graph->arena, "%s.constants", b->graph->name);
+  if (!elf_embed(bytes, size, embed ? b->section : NULL, weights, shift, b->large, constants))
     return diag_fail(b->diag, STATUS_SYSTEM, "internal error: LLVM's object has no section %s", b->section);
   if (!embed) return append(b, bytes, size);
   TRY(pad_to(b, end, shift));

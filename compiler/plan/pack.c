@@ -1,4 +1,5 @@
 /* The weights blob: which constants it holds, in which layout, and its bytes. */
+#include "ops/eval.h"
 #include "plan/planner.h"
 
 #include <assert.h>
@@ -50,27 +51,6 @@ int pack_panels(struct planner *p, const struct value *value, bool transposed, i
 
 /* ---- bytes */
 
-static float element(const struct value *value, int64_t index) {
-  switch (value->dtype) {
-  case DTYPE_F32:
-    return ((const float *)value->data)[index];
-  case DTYPE_F64:
-    return (float)((const double *)value->data)[index];
-  case DTYPE_I64:
-    return (float)((const int64_t *)value->data)[index];
-  case DTYPE_I32:
-    return (float)((const int32_t *)value->data)[index];
-  case DTYPE_U8:
-  case DTYPE_BOOL:
-    return (float)((const uint8_t *)value->data)[index];
-  case DTYPE_I8:
-    return (float)((const int8_t *)value->data)[index];
-  default:
-    assert(!"dtype that the loader converts");
-    return 0;
-  }
-}
-
 static enum status write_zeros(plan_sink write, void *context, int64_t bytes) {
   static const char zeros[4096];
   while (bytes > 0) {
@@ -88,7 +68,7 @@ static enum status write_row_major(const struct packed *packed, plan_sink write,
   int64_t count = packed->bytes / (int64_t)sizeof(float);
   for (int64_t i = 0; i < count; i += 1024) {
     int64_t n = count - i < 1024 ? count - i : 1024;
-    for (int64_t j = 0; j < n; j++) part[j] = element(value, i + j);
+    for (int64_t j = 0; j < n; j++) part[j] = (float)element_load(value->dtype, value->data, i + j);
     TRY(write(context, part, (size_t)n * sizeof *part));
   }
   return STATUS_OK;

@@ -16,6 +16,7 @@ static enum status add_node(struct planner *p, const struct node *node) {
   switch (node->op) {
   case OP_constant:
     return STATUS_OK;
+  case OP_gemm:
   case OP_mat_mul:
     return product_steps(p, node);
   case OP_attention:
@@ -30,7 +31,10 @@ static enum status add_node(struct planner *p, const struct node *node) {
   default:
     break;
   }
-  return (op_info(node->op)->flags & OP_MOVES) != 0 ? movement_steps(p, node) : elementwise_steps(p, node);
+  unsigned flags = op_info(node->op)->flags;
+  if ((flags & OP_MOVES) != 0) return movement_steps(p, node);
+  if ((flags & OP_ELEMENTWISE) != 0) return elementwise_steps(p, node);
+  return plan_refuse(p, node, "compiled code does not have this op");
 }
 
 /* Where the images come in. */

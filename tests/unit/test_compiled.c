@@ -13,20 +13,35 @@
 
 static const double TOLERANCE = 2e-5;
 
+/* One set of images and the outputs wanted of it, output after output. */
 struct run {
   float *input, *wanted, *got;
-  size_t image_in, image_out;
+  size_t image_in, image_out[GRAPH_IO_MAX], total_out; /* total_out: of one image, all outputs */
+  int outputs;
+  uint32_t batch;
 };
 
+static void place_outputs(const struct run *run, float *base, uint32_t first, void **out_places) {
+  for (int o = 0; o < run->outputs; o++) {
+    out_places[o] = base + first * run->image_out[o];
+    base += run->batch * run->image_out[o];
+  }
+}
+
 static void run_init(struct run *run, const struct graph *graph, uint32_t batch) {
+  *run = (struct run){.outputs = graph->output_count, .batch = batch};
   run->image_in = (size_t)shape_elements(&graph->inputs[0]->shape);
-  run->image_out = (size_t)shape_elements(&graph->outputs[0]->shape);
+  for (int o = 0; o < run->outputs; o++) {
+    run->image_out[o] = (size_t)shape_elements(&graph->outputs[o]->shape);
+    run->total_out += run->image_out[o];
+  }
   run->input = calloc(batch * run->image_in, sizeof(float));
-  run->wanted = calloc(batch * run->image_out, sizeof(float));
-  run->got = calloc(batch * run->image_out, sizeof(float));
+  run->wanted = calloc(batch * run->total_out, sizeof(float));
+  run->got = calloc(batch * run->total_out, sizeof(float));
   random_floats(run->input, batch * run->image_in, 7);
   const void *inputs[] = {run->input};
-  void *outputs[] = {run->wanted};
+  void *outputs[GRAPH_IO_MAX];
+  place_outputs(run, run->wanted, 0, outputs);
   cr_assert(interp_run(graph, batch, inputs, outputs, 2, NULL, NULL, graph->diag) == STATUS_OK, "%s", graph->diag->message);
 }
 
@@ -36,19 +51,28 @@ static void run_deinit(struct run *run) {
   free(run->got);
 }
 
-/* Image after image at batch `batch` gives the bits of `reference`. */
-static void expect_bits(const struct compiled *compiled, const struct run *run, const char *level, uint32_t total,
-                        uint32_t batch, uint32_t threads, const float *reference) {
-  float *got = calloc(total * run->image_out, sizeof *got);
-  for (uint32_t first = 0; first < total; first += batch) {
-    uint32_t count = total - first < batch ? total - first : batch;
+/* The images, `batch` at a time, into `got`. */
+static void run_model(const struct compiled *compiled, const struct run *run, const char *level, uint32_t batch,
+                      uint32_t threads, float *got) {
+  for (uint32_t first = 0; first < run->batch; first += batch) {
+    uint32_t count = run->batch - first < batch ? run->batch - first : batch;
     const void *inputs[] = {run->input + first * run->image_in};
-    void *outputs[] = {got + first * run->image_out};
+    void *outputs[GRAPH_IO_MAX];
+    place_outputs(run, got, first, outputs);
     cr_assert(compiled_run(compiled, level, count, threads, inputs, outputs), "%s, batch %u, %u threads: wrote outside", level,
               count, threads);
   }
-  cr_expect(memcmp(got, reference, total * run->image_out * sizeof *got) == 0, "%s, batch %u, %u threads: other bits", level,
-            batch, threads);
+}
+
+static void expect_bits(const struct compiled *compiled, const struct run *run, const char *level) {
+  static const uint32_t threads[] = {1, 2, 3, 8};
+  size_t bytes = run->batch * run->total_out * sizeof(float);
+  float *got = malloc(bytes);
+  for (size_t t = 0; t < sizeof threads / sizeof *threads; t++)
+    for (uint32_t batch = 1; batch <= run->batch; batch++) {
+      run_model(compiled, run, level, batch, threads[t], got);
+      cr_expect(memcmp(got, run->got, bytes) == 0, "%s, batch %u, %u threads: other bits", level, batch, threads[t]);
+    }
   free(got);
 }
 
@@ -61,15 +85,10 @@ static void check_model(const struct graph *graph, const struct pass_options *pa
   const char *level;
   int levels = 0;
   for (; (level = compiled_level(&compiled, levels)) != NULL; levels++) {
-    const void *inputs[] = {run.input};
-    void *outputs[] = {run.got};
-    cr_assert(compiled_run(&compiled, level, BATCH, 1, inputs, outputs), "%s: %s wrote outside", what, level);
-    double error = largest_error(run.got, run.wanted, BATCH * run.image_out);
+    run_model(&compiled, &run, level, BATCH, 1, run.got);
+    double error = largest_error(run.got, run.wanted, BATCH * run.total_out);
     cr_expect(error <= TOLERANCE, "%s: %s is off by %.2e", what, level, error);
-    if (!bits) continue;
-    static const uint32_t threads[] = {1, 2, 3, 8};
-    for (size_t t = 0; t < sizeof threads / sizeof *threads; t++)
-      for (uint32_t batch = 1; batch <= BATCH; batch++) expect_bits(&compiled, &run, level, BATCH, batch, threads[t], run.got);
+    if (bits) expect_bits(&compiled, &run, level);
   }
   cr_expect(levels > 0, "this CPU has none of the object's levels");
   run_deinit(&run);

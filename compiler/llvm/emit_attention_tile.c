@@ -5,8 +5,9 @@
 #include <float.h>
 #include <stdio.h>
 
-/* Keys whose scores are held at a time, and the bytes of stack that a tile's scores and sums may take together. */
-enum { KEYS_MAX = 640, STACK_SCORES = 40 * 1024, STACK_SUMS = 16 * 1024 };
+/* Keys whose scores are held at a time, and the bytes of stack that a tile's scores and sums may take together. Rows of v are
+ * far apart in memory, so no prefetcher of the CPU sees the next one coming. */
+enum { KEYS_MAX = 640, STACK_SCORES = 40 * 1024, STACK_SUMS = 16 * 1024, FETCH_STEPS = 8 };
 
 struct attention_tile {
   const struct attention_desc *desc;
@@ -151,6 +152,7 @@ static void value_tile(struct emit *e, const struct attention_tile *t, emit_valu
   product.b = emit_at(e, t->v, column);
   product.a_row_stride = t->score_stride;
   product.b_step = t->desc->v_row_stride;
+  product.fetch_steps = FETCH_STEPS;
   for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes;
   emit_value sums = t->sums != NULL ? emit_at(e, t->sums, column) : NULL, out = emit_at(e, t->out, column);
   emit_value acc[EMIT_CARRIED_MAX];

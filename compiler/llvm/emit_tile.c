@@ -18,6 +18,8 @@ static void multiply_step(struct emit *e, const struct tile_product *p, emit_val
   emit_value a_column = emit_at(e, p->a, k), b[TILE_VECTORS_MAX];
   for (int v = 0; v < p->vectors; v++)
     b[v] = emit_load_vector(e, emit_at_const(e, b_row, p->b_offset[v]), v == p->vectors - 1 ? p->last_lanes : e->level->lanes);
+  for (int v = 0; p->fetch_steps > 0 && v < p->vectors; v += 16 / e->level->lanes)
+    emit_fetch(e, emit_at_const(e, b_row, p->fetch_steps * p->b_step + p->b_offset[v]), 3);
   for (int r = 0; r < p->rows; r++) {
     emit_value a = emit_splat(e, emit_load_f32(e, emit_at_const(e, a_column, r * p->a_row_stride)));
     for (int v = 0; v < p->vectors; v++) acc[r * p->vectors + v] = emit_fma(e, a, b[v], acc[r * p->vectors + v]);

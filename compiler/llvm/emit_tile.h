@@ -14,7 +14,8 @@ struct tile_product {
   emit_value a, b;
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
   int64_t k;
-  emit_value ahead; /* memory to bring into the second-level cache meanwhile; NULL: none */
+  int64_t fetch_steps; /* rows of b fetched this many steps early; 0: none, the rows follow each other in memory */
+  emit_value ahead;    /* memory to bring into the second-level cache meanwhile; NULL: none */
   int64_t ahead_lines;
 };
 

@@ -165,6 +165,7 @@ static enum status compare(const struct invocation *invocation, struct compariso
   struct node_comparison nodes = {.count = 0};
   const struct machine_options how = {.threads = options->threads, .level = options->level};
   if (options->per_node) TRY(compare_nodes(graph, &comparison->compilation, &comparison->feed, &how, &nodes, invocation->diag));
+  progress_end();
   if (options->json) {
     printf("{\"model\":");
     json_string(stdout, model.name);

@@ -158,7 +158,9 @@ static enum status predict_all(struct job *job, struct diag *diag) {
       job->machine.parallel.run(job->machine.parallel.pool, (uint32_t)count, decode, job);
     else
       for (size_t i = 0; i < count; i++) decode(job, (uint32_t)i);
+    progress_clear();
     TRY(run_window(job, count, diag));
+    fflush(stdout);
     progress_count(job->start + count, job->images.count);
   }
   predict_end((enum predict_format)job->options->format);

@@ -73,12 +73,15 @@ void progress_count(size_t done, size_t total) {
   current_total = total;
 }
 
+void progress_clear(void) {
+  if (!active || seconds == 0) return;
+  ssize_t written = write(STDERR_FILENO, "\r\033[K", 4);
+  (void)written;
+}
+
 void progress_end(void) {
   if (!active) return;
   set_timer(0);
+  progress_clear();
   active = false;
-  if (seconds > 0) {
-    ssize_t written = write(STDERR_FILENO, "\r\033[K", 4);
-    (void)written;
-  }
 }

@@ -38,6 +38,7 @@ static enum status read_feed(const struct invocation *invocation, const vitc_mod
 static enum status give_results(const struct invocation *invocation, const vitc_model *model, const struct results *results) {
   const struct options *options = invocation->options;
   if (options->output != NULL) return results_write(model, results, options->output, invocation->diag);
+  progress_end();
   results_print(model, results);
   return STATUS_OK;
 }

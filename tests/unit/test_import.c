@@ -115,8 +115,8 @@ Test(import, drawn_weights) {
       sum += (double)a[j];
       squares += ((double)a[j] - cases[i].mean) * ((double)a[j] - cases[i].mean);
     }
-    cr_expect_float_eq(sum / COUNT, cases[i].mean, 6 * cases[i].deviation / sqrt(COUNT));
-    cr_expect_float_eq(sqrt(squares / COUNT) / cases[i].deviation, 1, 6 / sqrt(COUNT));
+    cr_expect_float_eq(sum / (double)COUNT, cases[i].mean, 6 * cases[i].deviation / sqrt(COUNT));
+    cr_expect_float_eq(sqrt(squares / (double)COUNT) / cases[i].deviation, 1, 6 / sqrt(COUNT));
   }
   random_tensor(b, COUNT, 7, "blocks.0.norm1.weight", ROLE_TABLE, 1);
   cr_expect_arr_eq(a, b, COUNT * sizeof *a);
@@ -124,7 +124,7 @@ Test(import, drawn_weights) {
     double product = 0;
     random_tensor(b, COUNT, other ? 8 : 7, other ? "blocks.0.norm1.weight" : "blocks.1.norm1.weight", ROLE_TABLE, 1);
     for (int j = 0; j < COUNT; j++) product += (double)a[j] * (double)b[j];
-    cr_expect_float_eq(product / COUNT / 0.25, 0, 6 / sqrt(COUNT));
+    cr_expect_float_eq(product / (double)COUNT / 0.25, 0, 6 / sqrt(COUNT));
   }
 }
 

@@ -45,6 +45,7 @@ static bool absorb(struct affine *affine, const struct node *node, int axis) {
   double channel[CHANNELS_MAX];
   struct value *constant;
   int index;
+  if (node->op != OP_mul && node->op != OP_div && node->op != OP_add && node->op != OP_sub) return false;
   struct value *x = operand_beside_constant(node, &constant, &index);
   if (x == NULL || x->shape.rank != 4 || !channel_constant(constant, axis, affine->channels, channel)) return false;
   if (node->op == OP_div && index != 0) return false;
@@ -72,8 +73,6 @@ static void find_affine(const struct graph *graph, const struct node *conv, stru
     if (node->op == OP_transpose && axis == 1 && transpose_is(node, 4, (const int64_t[]){0, 3, 1, 2})) {
       affine->planes_from_rows = true;
       affine->source = node->inputs[0];
-    } else if (node->op != OP_mul && node->op != OP_div && node->op != OP_add && node->op != OP_sub) {
-      return;
     } else if (!absorb(affine, node, axis)) {
       return;
     }

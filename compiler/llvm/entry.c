@@ -193,14 +193,16 @@ static void emit_group(struct entry *entry, emit_value args, emit_value context,
   emit_call(e, forward, arguments, 2);
 }
 
-/* void groups_LEVEL(const vitc_args *): group after group; arguments and CPU were checked. */
+/* void groups_LEVEL(const vitc_args *, uint64_t *counters): group after group; arguments and CPU were checked. */
 static emit_value emit_groups(struct entry *entry, int level) {
   struct emit *e = entry->e;
   const struct graph *graph = entry->graph;
   char name[64];
   snprintf(name, sizeof name, "groups_%s", target_levels[level].name);
-  emit_value function = emit_function_begin(e, name, e->void_type, &e->pointer, 1), args = emit_parameter(e, 0);
-  emit_value context = emit_stack(e, (CONTEXT_TENSORS + graph->input_count + graph->output_count) * 8);
+  emit_value function = emit_function_begin(e, name, e->void_type, (LLVMTypeRef[]){e->pointer, e->pointer}, 2);
+  emit_value args = emit_parameter(e, 0);
+  emit_value context = emit_stack(e, (context_counters(graph) + 1) * 8);
+  set_field(e, emit_parameter(e, 1), context, (size_t)context_counters(graph) * 8);
   emit_value parallel = field(e, e->pointer, args, offsetof(vitc_args, parallel));
   emit_value threads = emit_stack(e, 8);
   LLVMBuildStore(e->builder, emit_i64(e, 1), threads);
@@ -233,7 +235,30 @@ static emit_value usable(struct entry *entry, emit_value features, int level) {
   return has_bits(entry->e, features, target_levels[level].requires);
 }
 
-/* int NAME_run_LEVEL(const vitc_args *) for each level, and int NAME_run_args(const vitc_args *), which takes the best. */
+static void run_groups(struct entry *entry, emit_value groups, emit_value args, emit_value counters) {
+  emit_value arguments[] = {args, counters};
+  emit_call(entry->e, groups, arguments, 2);
+}
+
+/* The rest of a function whose first parameter is the arguments: runs the best level that the CPU has. */
+static void emit_dispatch(struct entry *entry, const emit_value *groups, emit_value counters) {
+  struct emit *e = entry->e;
+  emit_value args = emit_parameter(e, 0);
+  return_if_error(e, emit_call(e, entry->check, &args, 1));
+  emit_value features = emit_call(e, entry->cpu, NULL, 0);
+  for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
+    if (groups[level] == NULL) continue;
+    struct early_return early = return_begin(e, usable(entry, features, level));
+    run_groups(entry, groups[level], args, counters);
+    return_end(e, early, emit_i32(e, VITC_OK));
+  }
+  LLVMBuildRet(e->builder, emit_i32(e, VITC_E_CPU));
+  emit_function_end(e);
+}
+
+/* int NAME_run_LEVEL(const vitc_args *) for each level, and int NAME_run_args(const vitc_args *), which takes the best.
+ * In a profiled build also int NAME_run_profiled(const vitc_args *, uint64_t *counters): one counter a phase, to which the
+ * time stamp counter's ticks of the phase are added. */
 static void emit_runs(struct entry *entry) {
   struct emit *e = entry->e;
   emit_value groups[LEVEL_COUNT] = {0};
@@ -247,22 +272,17 @@ static void emit_runs(struct entry *entry) {
     emit_value args = emit_parameter(e, 0);
     return_if_error(e, emit_call(e, entry->check, &args, 1));
     return_if(e, LLVMBuildNot(e->builder, usable(entry, emit_call(e, entry->cpu, NULL, 0), level), ""), VITC_E_CPU);
-    emit_call(e, groups[level], &args, 1);
+    run_groups(entry, groups[level], args, LLVMConstNull(e->pointer));
     LLVMBuildRet(e->builder, emit_i32(e, VITC_OK));
     emit_function_end(e);
   }
   entry->run_args = public_function(entry, "run_args", &e->pointer, 1);
-  emit_value args = emit_parameter(e, 0);
-  return_if_error(e, emit_call(e, entry->check, &args, 1));
-  emit_value features = emit_call(e, entry->cpu, NULL, 0);
-  for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
-    if (groups[level] == NULL) continue;
-    struct early_return early = return_begin(e, usable(entry, features, level));
-    emit_call(e, groups[level], &args, 1);
-    return_end(e, early, emit_i32(e, VITC_OK));
-  }
-  LLVMBuildRet(e->builder, emit_i32(e, VITC_E_CPU));
-  emit_function_end(e);
+  emit_dispatch(entry, groups, LLVMConstNull(e->pointer));
+  if (!entry->options->profile) return;
+  LLVMTypeRef parameters[] = {e->pointer, e->pointer};
+  public_function(entry, "run_profiled", parameters, 2);
+  return_if(e, is_null(e, emit_parameter(e, 1)), VITC_E_NULL);
+  emit_dispatch(entry, groups, emit_parameter(e, 1));
 }
 
 /* int NAME_run(inputs.., outputs.., uint32_t batch, void *arena, [const void *weights,] const vitc_parallel *) */

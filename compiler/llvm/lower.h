@@ -2,7 +2,8 @@
  * level, and the public functions around them.
  *
  * The run context is an array of 64-bit words on the stack of the run function, shared read-only by all tasks:
- * threads, images of this group, arena, weights, then the input and output pointers of this group. */
+ * threads, images of this group, arena, weights, then the input and output pointers of this group, and in a profiled build a
+ * pointer to one counter for each phase, to which each phase adds its time stamp counter's ticks. */
 #ifndef VITC_LLVM_LOWER_H
 #define VITC_LLVM_LOWER_H
 
@@ -22,6 +23,8 @@ struct lowering {
 /* Emits the kernels and task functions of every step at emit->level. */
 MUST_USE enum status lower_steps(struct lowering *lowering);
 
+int64_t context_counters(const struct graph *graph); /* slot of the profile's counters */
+
 /* Emits `void (int64_t *context, const vitc_parallel *parallel)`, which runs every phase for one group of images. */
 emit_value lower_forward(struct lowering *lowering);
 
@@ -29,7 +32,7 @@ emit_value context_load(struct emit *e, emit_value context, int64_t slot);
 emit_value context_load_pointer(struct emit *e, emit_value context, int64_t slot);
 
 struct entry_options {
-  bool external_weights;
+  bool external_weights, profile;
   const char *info; /* vitc_model.info, or NULL */
   unsigned level_mask;
   uint64_t weights_hash;
@@ -37,7 +40,7 @@ struct entry_options {
   emit_value forward[LEVEL_COUNT]; /* by level; NULL when not in the mask */
 };
 
-/* Emits NAME_run, NAME_run_args, NAME_run_<level> and NAME_describe. */
+/* Emits NAME_run, NAME_run_args, NAME_run_<level> and NAME_describe; with profile also NAME_run_profiled. */
 void entry_emit(struct emit *e, const struct plan *plan, const struct entry_options *options);
 
 #endif

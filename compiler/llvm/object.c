@@ -150,13 +150,14 @@ static void rename_locals(struct build *b) {
 static enum status build_module(struct build *b) {
   struct entry_options entry = {.external_weights = b->options->external_weights,
                                 .info = b->options->info,
+                                .profile = b->options->profile,
                                 .level_mask = b->level_mask,
                                 .weights_hash = b->weights_hash};
   for (int level = 0; level < LEVEL_COUNT; level++) {
     if ((b->level_mask >> level & 1) == 0) continue;
     struct emit emit;
     emit_init(&emit, b->module, &target_levels[level]);
-    struct lowering lowering = {.emit = &emit, .plan = b->plan, .name = b->graph->name};
+    struct lowering lowering = {.emit = &emit, .plan = b->plan, .name = b->graph->name, .profile = b->options->profile};
     enum status status = lower_steps(&lowering);
     if (status == STATUS_OK) entry.forward[level] = lower_forward(&lowering);
     free(lowering.phases);

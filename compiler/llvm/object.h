@@ -15,8 +15,15 @@ struct object_options {
   const char *output_path;
   const char *header_path;  /* NULL: none */
   const char *weights_path; /* with external_weights */
+  bool profile;             /* time stamps around every phase, and NAME_run_profiled to read them */
   const char *info;         /* JSON text for vitc_model.info (vitc inspect on an object); NULL: none */
 };
+
+/* The phases (parallel loops) that a step becomes, in order, and their names; at most OBJECT_PHASES_MAX. All phases of all
+ * steps, in order, are the counters of NAME_run_profiled(const vitc_args *, uint64_t *counters), which adds to each the ticks
+ * of the time stamp counter that the phase took. */
+enum { OBJECT_PHASES_MAX = 2 };
+int object_phases(const struct step *step, const char **out_names);
 
 /* Which CPU levels the target means; also what a caller prints. STATUS_USAGE for an unknown target. */
 MUST_USE enum status object_levels(const char *target, unsigned *out_level_mask, struct diag *diag);

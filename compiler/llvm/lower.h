@@ -15,7 +15,8 @@ enum { CONTEXT_THREADS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_
 struct lowering {
   struct emit *emit;
   const struct plan *plan;
-  const char *name;   /* of the model */
+  const char *name; /* of the model */
+  bool profile;
   emit_value *phases; /* task functions in order: void (void *context, uint32_t index) */
   int phase_count, phase_capacity;
 };

@@ -25,6 +25,24 @@ static enum status check_config(const struct vit_config *config, struct diag *di
   return STATUS_OK;
 }
 
+/* A spec can ask for what the family has no keys for. */
+static enum status check_parts(const struct vit_config *config, struct diag *diag) {
+  const struct {
+    bool wanted;
+    enum part part;
+    const char *name;
+  } parts[] = {{config->distilled, PART_DISTILLATION_TOKEN, "distillation token"},
+               {config->two_heads, PART_DISTILLATION_HEAD, "distillation head"},
+               {config->pooled_norm, PART_POOLED_NORM, "norm after pooling"},
+               {config->pre_logits != 0, PART_PRE_LOGITS, "linear + tanh before the head"},
+               {config->layer_scale, PART_SCALE1, "layer scale"}};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (parts[i].wanted && !config->family->keys[parts[i].part])
+      return diag_fail(diag, STATUS_USAGE, "%s: models with the keys of %s have no %s", config->origin, config->family->name,
+                       parts[i].name);
+  return STATUS_OK;
+}
+
 static enum status recognise(struct vit_config *config, struct tensors *tensors) {
   if (tensors->random) {
     tensors->family = config->family;
@@ -104,6 +122,7 @@ enum status vit_import(struct vit_config *config, const char *file, const struct
   }
   TRY(set_classes(config, options, &tensors));
   if (!tensors.random) vit_follow_tensors(config, &tensors, height, width);
+  TRY(check_parts(config, diag));
   if (config->epsilon == 0) config->epsilon = config->family->epsilon;
   const char *name = options->name ? options->name : frontend_identifier(arena, options->arch ? options->arch : file);
   graph_init(out_graph, arena, diag, name, file ? file : config->arch);

@@ -215,7 +215,7 @@ static enum status finish_spec(struct vit_config *config, const bool *given, str
     if (strcmp(spec_keys[i].name, "qkv_bias") == 0) config->qkv_bias_given = true;
     if (strcmp(spec_keys[i].name, "pooled_norm") == 0) config->norms_given = true;
   }
-  if (!config->norms_given) config->pooled_norm = config->mean_pool;
+  if (!config->norms_given) config->pooled_norm = config->mean_pool && config->family->keys[PART_POOLED_NORM];
   config->norm = !config->pooled_norm;
   config->two_heads = config->distilled && !config->mean_pool;
   if (config->two_heads && config->pre_logits)

@@ -1,6 +1,6 @@
 #include "huggingface/processor.h"
 
-#include <string.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 /* {"height": h, "width": w}, {"shortest_edge": s}, or the older single number, which means a square here. */
@@ -76,6 +76,17 @@ static enum status read_arithmetic(const struct config *config, struct vitc_prep
   return STATUS_OK;
 }
 
+/* Not an error, as transformers takes such a folder too, but its model then needs interpolate_pos_encoding. */
+static void warn_other_size(const char *file, const struct vit_config *vit) {
+  const struct vitc_preprocess *preprocess = &vit->preprocess;
+  bool crop = preprocess->crop_height != 0;
+  int64_t height = crop ? preprocess->crop_height : preprocess->resize_height;
+  int64_t width = crop ? preprocess->crop_width : preprocess->resize_width;
+  if (height == vit->image_height && width == vit->image_width) return;
+  fprintf(stderr, "vitc: %s: pictures of %lldx%lld, but image_size is %lldx%lld: scaled to the model's\n", file,
+          (long long)height, (long long)width, (long long)vit->image_height, (long long)vit->image_width);
+}
+
 enum status processor_read(const char *folder, struct vit_config *vit, struct arena *arena, struct diag *diag) {
   struct stat info;
   struct config config;
@@ -83,6 +94,7 @@ enum status processor_read(const char *folder, struct vit_config *vit, struct ar
   enum status status = config_open(folder, "preprocessor_config.json", arena, &config, diag);
   if (status == STATUS_OK) status = read_geometry(&config, vit->distilled, &vit->preprocess);
   if (status == STATUS_OK) status = read_arithmetic(&config, &vit->preprocess);
+  if (status == STATUS_OK) warn_other_size(config.file, vit);
   config_close(&config);
   return status;
 }

@@ -55,7 +55,8 @@ def failures(run):
             "vit_tny_patch16_224", status=2)
     rejects("a width without a number of heads", ["heads"], save(dict.copy))
     for bad in ("vit:dim=0", "vit:dim=100", "vit:dim", "vit:dimm=64", "vit:dim=64,dim=64", "vit:dim=64,pool=max",
-                "vit:depth=9999", "vit:dim=99999999999999999999", "vit:dim=64,heads=5", "vit:class_token=0", "vit:image=224x"):
+                "vit:depth=9999", "vit:dim=99999999999999999999", "vit:dim=64,heads=5", "vit:class_token=0", "vit:image=224x",
+                "vit:family=torchvision,distilled=1", "vit:family=transformers,layer_scale=1"):
         rejects(f"spec {bad}", ["vitc: ", bad[:8]], None, "--init", "random", "--arch", bad, status=2)
     command = [support.VITC, "import", save(lambda s: s.update(extra=torch.ones(2, 3))), "-o", run.path(".json")]
     unused = subprocess.run([*command, "--arch", spec, "--num-classes", "0"], capture_output=True, text=True)

@@ -31,16 +31,12 @@ static void use_defaults(struct vit_config *config) {
   memcpy(preprocess->std, defaults[config->defaults].std, sizeof preprocess->std);
 }
 
-/* timm's evaluation transform: edges floor(size / crop_pct), then the crop. */
+/* timm's evaluation transform: edges floor(size / crop_pct), which a rectangle's image covers, then the crop. */
 static void resize_by_crop_pct(const struct vit_config *config, struct vitc_preprocess *preprocess, int64_t height,
                                int64_t width) {
   preprocess->resize = config->squash ? VITC_RESIZE_EXACT : VITC_RESIZE_SHORTEST;
   preprocess->resize_height = (uint32_t)floor((double)height / config->crop_pct);
   preprocess->resize_width = (uint32_t)floor((double)width / config->crop_pct);
-  /* One edge cannot be the shortest for both sides of a rectangle: the larger covers the crop whichever way a picture lies. */
-  if (!config->squash && preprocess->resize_height < preprocess->resize_width)
-    preprocess->resize_height = preprocess->resize_width;
-  if (!config->squash) preprocess->resize_width = preprocess->resize_height;
   preprocess->crop_height = (uint32_t)height;
   preprocess->crop_width = (uint32_t)width;
 }
@@ -52,10 +48,6 @@ static void resize_in_proportion(struct vitc_preprocess *preprocess, int64_t hei
   uint64_t from_width = crop ? preprocess->crop_width : preprocess->resize_width;
   preprocess->resize_height = (uint32_t)(preprocess->resize_height * (uint64_t)height / from_height);
   preprocess->resize_width = (uint32_t)(preprocess->resize_width * (uint64_t)width / from_width);
-  if (preprocess->resize == VITC_RESIZE_SHORTEST) {
-    if (preprocess->resize_height < preprocess->resize_width) preprocess->resize_height = preprocess->resize_width;
-    preprocess->resize_width = preprocess->resize_height;
-  }
   if (!crop) return;
   preprocess->crop_height = (uint32_t)height;
   preprocess->crop_width = (uint32_t)width;

@@ -21,7 +21,7 @@ enum { PLAN_BATCH_MAX = 65536 };
 
 struct buffer {
   int64_t offset, bytes; /* in the arena, for one group of images */
-  int first, last;       /* live range: indices of steps, both included */
+  int first, last;       /* live range: indices of nodes of the graph, both included */
   const char *name;      /* the value that it was made for, or what the scratch is */
 };
 

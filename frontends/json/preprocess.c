@@ -55,8 +55,9 @@ static enum status read_size(const struct reader *r, const cJSON *object, struct
   } else if (p->resize == VITC_RESIZE_SHORTEST) {
     bool one = read_side(size, &p->resize_height);
     if (one) p->resize_width = p->resize_height;
-    if (!one && (!read_sides(size, &p->resize_height, &p->resize_width) || p->resize_height != p->resize_width))
-      return reject(r, "preprocess.size: expected the shortest edge, an integer from 1 to %d", SIDE_MAX);
+    if (!one && !read_sides(size, &p->resize_height, &p->resize_width))
+      return reject(r, "preprocess.size: expected the shortest edge, or [height, width] to cover, integers from 1 to %d",
+                    SIDE_MAX);
   } else if (!read_sides(size, &p->resize_height, &p->resize_width)) {
     return reject(r, "preprocess.size: expected [height, width], integers from 1 to %d", SIDE_MAX);
   }

@@ -150,8 +150,9 @@ static void write_preprocess(FILE *stream, const struct vitc_preprocess *p) {
   static const char *const filters[] = {"nearest", "bilinear", "bicubic", "lanczos"};
   if (p->resize == VITC_RESIZE_UNKNOWN) return;
   fprintf(stream, "  \"preprocess\": {\"resize\": \"%s\"", resizes[p->resize]);
-  if (p->resize == VITC_RESIZE_SHORTEST) fprintf(stream, ", \"size\": %u", p->resize_height);
-  if (p->resize == VITC_RESIZE_EXACT) fprintf(stream, ", \"size\": [%u, %u]", p->resize_height, p->resize_width);
+  bool one_edge = p->resize == VITC_RESIZE_SHORTEST && (p->resize_width == p->resize_height || p->resize_width == 0);
+  if (one_edge) fprintf(stream, ", \"size\": %u", p->resize_height);
+  if (p->resize != VITC_RESIZE_NONE && !one_edge) fprintf(stream, ", \"size\": [%u, %u]", p->resize_height, p->resize_width);
   if (p->resize != VITC_RESIZE_NONE) fprintf(stream, ", \"filter\": \"%s\"", filters[p->filter]);
   if (p->crop_height)
     fprintf(stream, ", \"crop\": [%u, %u], \"crop_rounding\": \"%s\"", p->crop_height, p->crop_width,

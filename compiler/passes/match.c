@@ -110,7 +110,7 @@ bool split_sizes(const struct node *split, int64_t *out_sizes, int max) {
 
 bool slice_range(const struct node *slice, int *out_axis, int64_t *out_start, int64_t *out_end) {
   const struct value *x = slice->inputs[0];
-  int64_t start, axis = 0, step = 1;
+  int64_t start = 0, axis = 0, step = 1;
   int count;
   if (!constant_integers(slice->inputs[1], 1, &start, &count) || count != 1) return false;
   if (slice->input_count > 3 && slice->inputs[3] != NULL &&

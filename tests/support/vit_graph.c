@@ -212,7 +212,8 @@ static struct value *attention_op(struct builder *b, struct qkv *qkv) {
 static struct value *attention_by_ops(struct builder *b, struct qkv *qkv) {
   static const int64_t SWAP[] = {0, 2, 1, 3}, TURN[] = {0, 2, 3, 1}, LAST[] = {0, 1, 3, 2};
   enum attention_form form = b->form->attention;
-  float scale = 1 / sqrtf((float)(b->form->dim / b->form->heads));
+  int width = b->form->dim / b->form->heads;
+  float scale = 1 / sqrtf((float)width);
   struct value *query = qkv->part[0], *key = qkv->part[1], *value = qkv->part[2];
   if (form == ATTENTION_QUERY) query = binary(b, OP_mul, query, scalar(b, scale), "query.scaled");
   if (!qkv->heads) {

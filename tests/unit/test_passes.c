@@ -97,7 +97,7 @@ static uint32_t next_random(uint32_t *state) {
 
 /* Pixels of BATCH images, (N, H, W, 3), and the float32 (N, 3, H, W) that the runtime makes of them. */
 static void make_images(const struct vit_form *form, uint8_t *pixels, float *planes) {
-  size_t count = (size_t)(form->height * form->width * 3);
+  size_t count = (size_t)form->height * (size_t)form->width * 3;
   uint32_t state = form->seed;
   const struct vitc_preprocess preprocess = {
       .resize = VITC_RESIZE_NONE, .rescale = 1.0 / 255, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}};

@@ -95,15 +95,6 @@ static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int
   return value;
 }
 
-/* A residual is far away when the tile ends: its lines are asked for when it starts. */
-static void fetch_matrices(struct emit *e, const struct gemm_tile *tile) {
-  for (int s = 0; s < tile->desc->stage_count; s++)
-    if (tile->desc->stages[s].kind == OPERAND_MATRIX)
-      for (int r = 0; r < tile->rows; r++)
-        for (int p = 0; p < tile->panels; p++)
-          emit_fetch(e, emit_at_const(e, tile->operand[s], r * tile->desc->stages[s].row_stride + p * 16), 3);
-}
-
 static void start_accumulators(struct emit *e, const struct gemm_tile *tile, emit_value *acc) {
   for (int v = 0; v < tile->vectors; v++) {
     emit_value start = emit_splat_const(e, 0);
@@ -154,10 +145,18 @@ static struct tile_product find_product(struct emit *e, const struct gemm_tile *
     int column = v * e->level->lanes;
     product.b_offset[v] = column / 16 * panel_stride + column % 16;
   }
+  /* A residual is far away when the tile ends: its lines are asked for before. */
+  for (int s = 0; s < desc->stage_count; s++)
+    if (desc->stages[s].kind == OPERAND_MATRIX) {
+      product.residual = tile->operand[s];
+      product.residual_row_stride = desc->stages[s].row_stride;
+    }
   if (desc->m == 1) return product;
-  /* Every row of A brings the same number of lines. */
-  int64_t lines = tile->panels * panel_stride / 16, row_lines = (lines + desc->m - 1) / desc->m;
+  /* Every row of A brings the same number of lines of each panel. */
+  int64_t row_lines = (desc->k + desc->m - 1) / desc->m;
   product.ahead_lines = tile->rows * row_lines;
+  product.ahead_panels = tile->panels;
+  product.ahead_panel_stride = panel_stride;
   product.ahead = offset_at(e, emit_parameter(e, 7), tile->row, row_lines * 16);
   return product;
 }
@@ -179,7 +178,6 @@ emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows
   c = offset_at(e, c, tile.image, desc->c_image_stride);
   struct tile_product product = find_product(e, &tile, panel_stride);
   emit_value acc[EMIT_CARRIED_MAX];
-  fetch_matrices(e, &tile);
   start_accumulators(e, &tile, acc);
   emit_tile_multiply(e, &product, acc);
   finish(e, &tile, acc, c);

@@ -26,12 +26,30 @@ static void multiply_step(struct emit *e, const struct tile_product *p, emit_val
   }
 }
 
-/* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. */
+/* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. Panel after panel, each for a power of
+ * two of turns. */
 static void fetch_ahead(struct emit *e, const struct tile_product *p, int64_t looped, emit_value k) {
-  int64_t turns = looped / TILE_UNROLL, each = (p->ahead_lines + turns - 1) / turns;
-  if (each > TILE_UNROLL * p->vectors) each = TILE_UNROLL * p->vectors;
-  emit_value from = emit_at(e, p->ahead, emit_mul(e, k, emit_i64(e, each * 16 / TILE_UNROLL)));
+  int64_t turns = looped / TILE_UNROLL, each = 0;
+  int shift = 0;
+  do {
+    each++;
+    for (shift = 0; (each << shift) < p->ahead_lines; shift++) continue;
+  } while (p->ahead_panels << shift > turns && each < TILE_UNROLL);
+  emit_value turn = LLVMBuildUDiv(e->builder, k, emit_i64(e, TILE_UNROLL), "");
+  emit_value panel = LLVMBuildLShr(e->builder, turn, emit_i64(e, shift), "");
+  emit_value within = LLVMBuildAnd(e->builder, turn, emit_i64(e, (1 << shift) - 1), "");
+  emit_value from = emit_at(e, p->ahead, emit_mul(e, panel, emit_i64(e, p->ahead_panel_stride)));
+  from = emit_at(e, from, emit_mul(e, within, emit_i64(e, each * 16)));
   for (int64_t i = 0; i < each; i++) emit_fetch(e, emit_at_const(e, from, i * 16), 2);
+}
+
+/* Each row for as many turns as make the rows last to the end of the loop. */
+static void fetch_residual(struct emit *e, const struct tile_product *p, int64_t looped, emit_value k) {
+  int shift = 0;
+  while (looped >> (shift + 1) >= p->rows) shift++;
+  emit_value row = LLVMBuildLShr(e->builder, k, emit_i64(e, shift), "");
+  emit_value from = emit_at(e, p->residual, emit_mul(e, row, emit_i64(e, p->residual_row_stride)));
+  for (int v = 0; v < p->vectors; v += 16 / e->level->lanes) emit_fetch(e, emit_at_const(e, from, v * e->level->lanes), 3);
 }
 
 void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc) {
@@ -43,6 +61,7 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), TILE_UNROLL, acc, count, EMIT_NOT_EMPTY);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
     if (product->ahead != NULL) fetch_ahead(e, product, looped, loop.index);
+    if (product->residual != NULL) fetch_residual(e, product, looped, loop.index);
     for (int64_t step = 0; step < TILE_UNROLL; step++)
       multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
     emit_loop_end(e, &loop, acc);

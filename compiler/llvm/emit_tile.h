@@ -15,8 +15,10 @@ struct tile_product {
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
   int64_t k;
   int64_t fetch_steps; /* rows of b fetched this many steps early; 0: none, the rows follow each other in memory */
-  emit_value ahead;    /* memory to bring into the second-level cache meanwhile; NULL: none */
-  int64_t ahead_lines;
+  emit_value ahead;    /* brought into the second-level cache meanwhile, ahead_lines of each of ahead_panels; NULL: none */
+  int64_t ahead_lines, ahead_panels, ahead_panel_stride;
+  emit_value residual; /* as large as the tile, fetched row by row meanwhile; NULL: none */
+  int64_t residual_row_stride;
 };
 
 void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc);

@@ -94,10 +94,13 @@ Test(import, spec) {
                STATUS_OK, "%s", diag.message);
   cr_expect(config.dim == 100 && config.depth == 2 && config.heads == 5 && config.head_dim == 20 && config.mlp == 333);
   cr_expect(config.patch_height == 8 && config.patch_width == 16 && config.image_height == 32 && config.image_width == 48);
-  cr_expect(config.mean_pool && config.pooled_norm && !config.norm && !config.qkv_bias && config.qkv_bias_given);
+  cr_expect(config.mean_pool && config.norm && !config.pooled_norm && !config.qkv_bias && config.qkv_bias_given);
   cr_expect(config.pre_logits == 64 && config.classes == 10 && config.classes_given);
   cr_expect_float_eq(config.scale, 0.25, 0);
   cr_expect_eq(config.family, &families[FAMILY_transformers]);
+  /* timm normalises after a mean, and has the keys for it */
+  cr_assert_eq(arch_parse("vit:dim=128,pool=mean", &arena, &config, &diag), STATUS_OK, "%s", diag.message);
+  cr_expect(config.pooled_norm && !config.norm && config.heads == 2 && config.mlp == 512);
 }
 
 /* Mean and variance of each role, within six standard errors, and independence of the key and the seed. */

@@ -34,7 +34,11 @@ struct weights {
 void weights_init(struct weights *weights);
 void weights_close(struct weights *weights); /* also after a failure, or on a zeroed struct */
 
-/* Opens one .safetensors file: weights_init, safetensors_read and weights_index. */
+/* Adds the tensors of one file to initialised weights, without weights_index: once for each shard. The file is of safetensors
+ * or of torch.save (torch/pth.h), by its content. */
+MUST_USE enum status weights_read(const char *path, struct weights *weights, struct diag *diag);
+
+/* Opens one such file: weights_init, weights_read and weights_index. */
 MUST_USE enum status weights_open(const char *path, struct weights *out_weights, struct diag *diag);
 
 /* Maps a file that stays mapped until weights_close. */

@@ -2,7 +2,7 @@
  * largest seen against libm in double precision, for both levels:
  *
  *   exp      x in [-104, 89]: 2 units in the last place; 0 below, infinity above, denormal results within one denormal unit
- *   exp2     x in [-125, 127]: relative 2.5e-7; below -125 at most 2^-125 (for softmax: arguments are at most 0)
+ *   exp2     x in [-125, 127]: relative 2.5e-7; below -125 about 2^-125 or less (for softmax: arguments are at most 0)
  *   erf      absolute 3e-7 everywhere, exactly +-1 from |x| = 4
  *   tanh     2 units in the last place
  *   sigmoid  2 units in the last place while the result is a normal number
@@ -90,16 +90,17 @@ static emit_value exp2_scalef(struct emit *e, emit_value x) {
   return scale_by_power(e, polynomial(e, c, COUNT(c), f), x);
 }
 
-/* Adding 1.5 * 2^23 leaves x rounded to a whole number in the low bits, from where it goes to the exponent of 2^(x - n). */
+/* Adding 1.5 * 2^23 + 127 leaves x rounded to a whole number, plus the exponent's bias, in the low bits: 2^n when they are
+ * shifted to the exponent. */
 emit_value emit_math_exp2(struct emit *e, emit_value x) {
   static const double c[] = {1.000000072e+00, 6.931469671e-01, 2.402211972e-01,
                              5.550713274e-02, 9.675541328e-03, 1.327647187e-03};
   if (e->level->masks && e->level->lanes == 16) return exp2_scalef(e, x);
-  emit_value magic = emit_splat_const(e, 12582912), shifted = emit_fadd(e, at_least(e, x, -125), magic);
-  emit_value f = emit_fsub(e, at_least(e, x, -125), emit_fsub(e, shifted, magic));
-  emit_value n = LLVMBuildShl(e->builder, bits_of(e, shifted), emit_splat_i32(e, 23), "");
-  emit_value bits = LLVMBuildAdd(e->builder, bits_of(e, polynomial(e, c, COUNT(c), f)), n, "");
-  return LLVMBuildBitCast(e->builder, bits, e->vector, "");
+  x = at_least(e, x, -125);
+  emit_value magic = emit_splat_const(e, 12582912 + 127), shifted = emit_fadd(e, x, magic);
+  emit_value f = emit_fsub(e, x, emit_fsub(e, shifted, magic));
+  emit_value power = LLVMBuildShl(e->builder, bits_of(e, shifted), emit_splat_i32(e, 23), "");
+  return emit_fmul(e, polynomial(e, c, COUNT(c), f), LLVMBuildBitCast(e->builder, power, e->vector, ""));
 }
 
 emit_value emit_math_erf(struct emit *e, emit_value x) {

@@ -4,7 +4,7 @@
 
 #include "llvm/emit.h"
 
-/* 2^x for x <= 127 (softmax: x <= 0); at most 2^-125 below -125, minus infinity included. */
+/* 2^x for x <= 127 (softmax: x <= 0); about 2^-125 or less below -125, minus infinity included. */
 emit_value emit_math_exp2(struct emit *e, emit_value x);
 
 #endif

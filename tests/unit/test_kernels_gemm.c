@@ -324,3 +324,26 @@ Test(kernels_gemm, image_alone_or_in_a_batch) {
       destroy(&p);
     }
 }
+
+/* With cheap stages nothing of a kernel is on the stack: a vector there is a spilled accumulator. Also for CPUs that this
+ * machine is not: code is generated, not run. */
+Test(kernels_gemm, accumulators_stay_in_registers) {
+  static const int64_t shapes[][3] = {{197, 2304, 768}, {197, 768, 3072}, {50, 992, 100}, {1, 992, 768}};
+  for (int l = 0; l < LEVEL_COUNT; l++)
+    for (int i = 0; i < 4; i++) {
+      struct problem p = shape(shapes[i][0], shapes[i][1], shapes[i][2], 1);
+      add_stage(&p.desc, OP_add, OPERAND_COLUMN, 0);
+      add_stage(&p.desc, OP_add, OPERAND_MATRIX, 0);
+      struct jit jit;
+      jit_init(&jit, &target_levels[l]);
+      LLVMSetLinkage(emit_gemm(&jit.emit, &p.desc), LLVMExternalLinkage);
+      char *assembly = jit_assembly(&jit);
+      cr_assert(strstr(assembly, "vfmadd") != NULL);
+      for (char *line = strtok(assembly, "\n"); line != NULL; line = strtok(NULL, "\n"))
+        cr_assert(strstr(line, "(%rsp)") == NULL || (strstr(line, "%zmm") == NULL && strstr(line, "%ymm") == NULL),
+                  "%s: spill: %s", target_levels[l].name, line);
+      LLVMDisposeMessage(assembly);
+      kernels_free(&jit.emit);
+      jit_deinit(&jit);
+    }
+}

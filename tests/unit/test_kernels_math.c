@@ -1,4 +1,5 @@
 /* Vector mathematics against libm in double precision, over every exponent. */
+#include "llvm/emit_math.h"
 #include "llvm/kernels.h"
 #include "support/jit.h"
 
@@ -17,7 +18,7 @@ struct sample {
   float *x, *y;
 };
 
-/* A kernel that maps `count` elements (a multiple of 16) through one stage. */
+/* A kernel that maps `count` elements (a multiple of 16) through one stage; OP_pow stands for 2^x. */
 static map_function *map_kernel(struct jit *jit, enum op op, int approximate) {
   struct emit *e = &jit->emit;
   LLVMTypeRef types[] = {e->pointer, e->pointer, e->i64};
@@ -26,7 +27,8 @@ static map_function *map_kernel(struct jit *jit, enum op op, int approximate) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_parameter(e, 2), e->level->lanes, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value x = emit_load_vector(e, emit_at(e, emit_parameter(e, 0), loop.index), e->level->lanes);
-  emit_store_vector(e, emit_stage(e, &stage, x, NULL), emit_at(e, emit_parameter(e, 1), loop.index), e->level->lanes);
+  emit_value y = op == OP_pow ? emit_math_exp2(e, x) : emit_stage(e, &stage, x, NULL);
+  emit_store_vector(e, y, emit_at(e, emit_parameter(e, 1), loop.index), e->level->lanes);
   emit_loop_end(e, &loop, NULL);
   emit_function_end(e);
   return (map_function *)jit_address(jit, function);
@@ -119,4 +121,30 @@ Test(kernels_math, gelu) {
 }
 Test(kernels_math, gelu_tanh) {
   sweep(OP_gelu, 1, exact_gelu_tanh, (struct bound){2.4e-7, 5.5e-7}, "gelu_tanh");
+}
+
+static double exact_exp2(double x) {
+  return x < -125 ? 0 : x > 127 ? NAN : exp2(x);
+}
+
+/* Softmax's exponents are at most 0; the sweep's patterns are folded to that side. */
+Test(kernels_math, exp2) {
+  float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y);
+  for (int l = 0; l < LEVEL_COUNT; l++) {
+    if (!jit_runs(&target_levels[l])) continue;
+    struct jit jit;
+    jit_init(&jit, &target_levels[l]);
+    map_function *map = map_kernel(&jit, OP_pow, 0);
+    uint32_t seed = 1;
+    for (int pass = 0; pass < 2; pass++) {
+      fill_patterns(x);
+      for (int i = 0; i < COUNT; i++) x[i] = pass == 0 ? -fabsf(x[i]) : next_random(&seed) * 126;
+      map(x, y, COUNT);
+      for (int i = 0; i < COUNT; i++)
+        check_one(x[i], y[i], exact_exp2((double)x[i]), (struct bound){2.5e-7, 2.4e-38}, target_levels[l].name);
+    }
+    jit_deinit(&jit);
+  }
+  free(x);
+  free(y);
 }

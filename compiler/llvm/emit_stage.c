@@ -10,11 +10,9 @@ static emit_value binary(struct emit *e, enum op op, emit_value a, emit_value b)
     return emit_fsub(e, a, b);
   case OP_mul:
     return emit_fmul(e, a, b);
-  case OP_div:
-    return emit_fdiv(e, a, b);
   default:
-    assert(!"not a binary stage");
-    return a;
+    assert(op == OP_div);
+    return emit_fdiv(e, a, b);
   }
 }
 

@@ -2,11 +2,10 @@
  *
  *   kernels [--level avx512] [--tile 9x3] [--rounds 20] [--huge] [--warm] [--asm] [--only fc1]
  *
- * Weights are cold, as in a forward pass: every round reads another part of one large block. A kernel is timed in slices of
- * some panels or heads, about half a millisecond each: "best" is the sum over the slices of their best rounds, which tells the
- * speed of the kernel also on a machine that other programs keep busy; "median" is of the rounds' sums. --tile tries another
- * tile (rows x vectors); --huge asks for huge pages; --warm reads the same weights every time; --asm prints the assembly
- * instead. */
+ * Weights are cold, as in a forward pass: every round reads another part of one large block. Times are the thread's own.
+ * "slices" sums the best rounds of parts of the kernel (some panels, a head), which tells its speed also on a machine that
+ * other programs keep busy; "best" and "median" are of whole rounds. --tile tries another tile (rows x vectors); --huge asks
+ * for huge pages; --warm reads the same weights every time; --asm prints the assembly instead. */
 #include "llvm/kernels.h"
 #include "support/jit.h"
 
@@ -114,7 +113,7 @@ static void add_cases(struct bench *b) {
   add_attention(b, "attention", ATTENTION, ROWS);
   add_attention(b, "attention-577", ATTENTION, 577);
   add_attention(b, "pack", PACK, ROWS);
-  struct bench_case *c = add_case(b, "layer-norm", LAYER_NORM, 8.0 * ROWS * 768);
+  struct bench_case *c = add_case(b, "layer-norm", LAYER_NORM, 8.0 * (double)ROWS * 768);
   c->rows = (struct rows_desc){.op = OP_layer_normalization, .rows = ROWS, .columns = 768, .epsilon = 1e-6f, .has_bias = 1};
   c->rows.x_row_stride = c->rows.y_row_stride = padded(768);
 }
@@ -232,8 +231,8 @@ static void measure(struct bench *b, peak_function *peak) {
     double low = 0, middle = c->seconds[b->rounds / 2];
     for (int slice = 0; slice < c->slices; slice++) low += c->best[slice];
     double whole = c->seconds[0];
-    printf("%-14s best slices %9.1f us (%5.1f%%) best %9.1f us (%5.1f%%) median %9.1f us (%5.1f%%) compiled %.1f ms\n", c->name,
-           low * 1e6, 100 * c->operations / low / best, whole * 1e6, 100 * c->operations / whole / best, middle * 1e6,
+    printf("%-14s slices %9.1f us (%5.1f%%)  best %9.1f us (%5.1f%%)  median %9.1f us (%5.1f%%)  compiled in %.1f ms\n",
+           c->name, low * 1e6, 100 * c->operations / low / best, whole * 1e6, 100 * c->operations / whole / best, middle * 1e6,
            100 * c->operations / middle / median, c->compile_ms);
   }
 }
@@ -260,34 +259,44 @@ static void bench_run(struct bench *b) {
   measure(b, peak);
 }
 
+static bool find_level(const char *name, struct target_level *out_level) {
+  for (int l = 0; l < LEVEL_COUNT; l++)
+    if (strcmp(target_levels[l].name, name) == 0) {
+      *out_level = target_levels[l];
+      return true;
+    }
+  return false;
+}
+
+static bool parse_flag(struct bench *b, const char *name) {
+  bool *flag = strcmp(name, "--huge") == 0 ? &b->huge : strcmp(name, "--warm") == 0 ? &b->warm : NULL;
+  if (strcmp(name, "--asm") == 0) flag = &b->assembly;
+  if (flag == NULL) return false;
+  *flag = true;
+  return true;
+}
+
+static bool parse_option(struct bench *b, const char *name, const char *value) {
+  if (value == NULL) return false;
+  if (strcmp(name, "--level") == 0) return find_level(value, &b->level);
+  if (strcmp(name, "--tile") == 0) return sscanf(value, "%dx%d", &b->level.mr, &b->level.nv) == 2;
+  if (strcmp(name, "--rounds") == 0) return sscanf(value, "%d", &b->rounds) == 1 && b->rounds > 0 && b->rounds <= ROUNDS_MAX;
+  if (strcmp(name, "--only") != 0) return false;
+  b->only = value;
+  return true;
+}
+
 int main(int count, char **arguments) {
   static struct bench b = {.rounds = 20};
   b.level = target_levels[LEVEL_avx512];
   for (int i = 1; i < count; i++) {
-    const char *value = i + 1 < count ? arguments[i + 1] : "";
-    if (strcmp(arguments[i], "--huge") == 0) {
-      b.huge = true;
-    } else if (strcmp(arguments[i], "--warm") == 0) {
-      b.warm = true;
-    } else if (strcmp(arguments[i], "--asm") == 0) {
-      b.assembly = true;
-    } else if (strcmp(arguments[i], "--level") == 0) {
-      for (int l = 0; l < LEVEL_COUNT; l++)
-        if (strcmp(target_levels[l].name, value) == 0) b.level = target_levels[l];
-      i++;
-    } else if (strcmp(arguments[i], "--tile") == 0 && sscanf(value, "%dx%d", &b.level.mr, &b.level.nv) == 2) {
-      i++;
-    } else if (strcmp(arguments[i], "--rounds") == 0 && sscanf(value, "%d", &b.rounds) == 1 && b.rounds > 0 &&
-               b.rounds <= ROUNDS_MAX) {
-      i++;
-    } else if (strcmp(arguments[i], "--only") == 0) {
-      b.only = value;
-      i++;
-    } else {
+    if (parse_flag(&b, arguments[i])) continue;
+    if (!parse_option(&b, arguments[i], i + 1 < count ? arguments[i + 1] : NULL)) {
       fprintf(stderr, "usage: kernels [--level NAME] [--tile RxV] [--rounds 1..%d] [--huge] [--warm] [--asm] [--only CASE]\n",
               ROUNDS_MAX);
       return 2;
     }
+    i++;
   }
   if (!jit_runs(&b.level)) return 4;
   bench_run(&b);

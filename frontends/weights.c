@@ -2,6 +2,7 @@
 
 #include "frontend.h"
 #include "safetensors/safetensors.h"
+#include "torch/pth.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,8 +22,12 @@ void weights_close(struct weights *weights) {
 
 enum status weights_open(const char *path, struct weights *out_weights, struct diag *diag) {
   weights_init(out_weights);
-  TRY(safetensors_read(path, out_weights, diag));
+  TRY(weights_read(path, out_weights, diag));
   return weights_index(out_weights, path, diag);
+}
+
+enum status weights_read(const char *path, struct weights *weights, struct diag *diag) {
+  return pth_probe(path) ? pth_read(path, weights, diag) : safetensors_read(path, weights, diag);
 }
 
 enum status weights_map(struct weights *weights, const char *path, struct span *out_span, struct diag *diag) {

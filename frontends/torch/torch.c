@@ -1,6 +1,7 @@
 #include "torch.h"
 
 #include "import.h"
+#include "torch/pth.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -10,8 +11,9 @@ bool torch_probe(const char *source, const struct import_options *options) {
   static const char ending[] = ".safetensors";
   size_t length = source ? strlen(source) : 0;
   struct stat info;
-  return length >= sizeof ending && strcmp(source + length - (sizeof ending - 1), ending) == 0 && stat(source, &info) == 0 &&
-         !S_ISDIR(info.st_mode);
+  if (length >= sizeof ending && strcmp(source + length - (sizeof ending - 1), ending) == 0)
+    return stat(source, &info) == 0 && !S_ISDIR(info.st_mode);
+  return source && pth_probe(source);
 }
 
 enum status torch_import(const char *source, const struct import_options *options, struct arena *arena, struct weights *weights,

@@ -15,6 +15,7 @@
 
 struct plan_options {
   int64_t batch_max; /* 1 .. PLAN_BATCH_MAX */
+  int64_t group;     /* images that go through the layers together; 0: chosen by the plan */
 };
 
 enum { PLAN_BATCH_MAX = 65536 };

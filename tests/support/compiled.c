@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum status build(struct compiled *c, const struct pass_options *passes, int64_t batch_max) {
+static enum status build(struct compiled *c, const struct pass_options *passes, int64_t batch_max, int64_t group) {
   TRY(run_passes(&c->graph, passes));
   struct plan plan;
-  struct plan_options plan_options = {.batch_max = batch_max};
+  struct plan_options plan_options = {.batch_max = batch_max, .group = group};
   TRY(plan_graph(&c->graph, &plan_options, &c->arena, &plan));
   struct object_options options = {.output_path = c->path};
   TRY(object_write(&c->graph, &plan, &options, c->graph.diag));
@@ -29,7 +29,7 @@ enum status compiled_open(const struct graph *graph, const struct pass_options *
   snprintf(out->path, sizeof out->path, "/tmp/vitc-compiled-XXXXXX");
   int file = mkstemp(out->path);
   if (file >= 0) close(file);
-  enum status status = build(out, passes, batch_max);
+  enum status status = build(out, passes, batch_max, group);
   unlink(out->path);
   if (status != STATUS_OK) arena_deinit(&out->arena);
   return status;

@@ -14,9 +14,10 @@ struct compiled {
   char path[64];
 };
 
-/* The passes run on a copy. A refusal is returned, with its message in graph->diag; then there is nothing to close. */
+/* The passes run on a copy; `group` images go together (0: the plan's choice). A refusal is returned, with its message in
+ * graph->diag; then there is nothing to close. */
 MUST_USE enum status compiled_open(const struct graph *graph, const struct pass_options *passes, int64_t batch_max,
-                                   struct compiled *out);
+                                   int64_t group, struct compiled *out);
 void compiled_close(struct compiled *compiled);
 
 /* The levels of the object that this CPU has, named; NULL past the last. */

@@ -76,10 +76,11 @@ static void expect_bits(const struct compiled *compiled, const struct run *run, 
   free(got);
 }
 
+/* With `bits` in groups of two images, so that three are a whole group and a part of one. */
 static void check_model(const struct graph *graph, const struct pass_options *passes, const char *what, bool bits) {
   enum { BATCH = 3 };
   struct compiled compiled;
-  cr_assert(compiled_open(graph, passes, BATCH, &compiled) == STATUS_OK, "%s: %s", what, graph->diag->message);
+  cr_assert(compiled_open(graph, passes, BATCH, bits ? 2 : 0, &compiled) == STATUS_OK, "%s: %s", what, graph->diag->message);
   struct run run;
   run_init(&run, graph, BATCH);
   const char *level;

@@ -94,7 +94,7 @@ static int check_case(struct op_case *one) {
     passes.disabled_count++;
   }
   struct compiled compiled;
-  if (compiled_open(graph, &passes, one->batch, &compiled) != STATUS_OK) {
+  if (compiled_open(graph, &passes, one->batch, 0, &compiled) != STATUS_OK) {
     cr_expect(may_be_refused(graph->diag->message), "%s: %s", one->name, graph->diag->message);
     return 0;
   }

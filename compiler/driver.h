@@ -5,6 +5,7 @@
 #define VITC_DRIVER_H
 
 #include "frontend.h"
+#include "json/account.h"
 #include "llvm/object.h"
 #include "passes/passes.h"
 #include "plan/plan.h"
@@ -41,8 +42,11 @@ MUST_USE enum status driver_compile(struct compilation *compilation, const char 
 /* The input becomes 8-bit and nothing else changes: the graph that an object with an 8-bit input is compared with. */
 MUST_USE enum status driver_input_u8(struct compilation *compilation, struct diag *diag);
 
-/* What vitc_model.info says of a planned graph: JSON text in the compilation's arena. */
+/* What vitc_model.info says of a planned graph (account_read reads it): JSON text in the compilation's arena. */
 const char *driver_info(struct compilation *compilation);
+
+/* The phases with their work, in the order of NAME_run_profiled's counters; they live in the compilation's arena. */
+int driver_phases(struct compilation *compilation, struct account_phase **out_phases);
 
 /* What became of a node of the original graph: the node of the fused graph that computes it (its own or the one that it was
  * fused into), or NULL with *out_folded set when it became a constant, clear when nothing needs it. */

@@ -110,19 +110,24 @@ static void write_sources(FILE *stream, const struct compilation *compilation, c
   const char *separator = "";
   for (const struct node *node = compilation->original.first; node != NULL; node = node->next) {
     if (*hosts++ != host) continue;
-    fputs(separator, stream);
+    fprintf(stream, "%s{\"op\":\"%s\",\"name\":", separator, op_info(node->op)->name);
     json_string(stream, node->outputs[0]->name);
+    fprintf(stream, ",\"flops\":%" PRId64 "}", node_flops(node));
     separator = ",";
   }
   fputc(']', stream);
 }
 
-static const struct node **find_hosts(struct compilation *compilation) {
+static const struct node **find_hosts(struct compilation *compilation, int *out_folded, int *out_unneeded) {
   const struct node **hosts = arena_array(&compilation->arena, (size_t)compilation->original.node_count + 1, sizeof *hosts);
   int i = 0;
-  bool folded;
-  for (const struct node *node = compilation->original.first; node != NULL; node = node->next)
-    hosts[i++] = driver_fused_into(compilation, node, &folded);
+  *out_folded = *out_unneeded = 0;
+  for (const struct node *node = compilation->original.first; node != NULL; node = node->next, i++) {
+    bool folded;
+    hosts[i] = driver_fused_into(compilation, node, &folded);
+    *out_folded += hosts[i] == NULL && folded;
+    *out_unneeded += hosts[i] == NULL && !folded;
+  }
   return hosts;
 }
 
@@ -144,6 +149,34 @@ static void write_node(FILE *stream, const struct compilation *compilation, cons
   fputc('}', stream);
 }
 
+static void write_phases(FILE *stream, struct compilation *compilation) {
+  struct account_phase *phases;
+  int count = driver_phases(compilation, &phases);
+  fputs("\"phases\":[", stream);
+  for (int i = 0; i < count; i++) {
+    const struct account_phase *phase = &phases[i];
+    fprintf(stream, "%s{\"step\":%d,\"phase\":\"%s\",\"op\":\"%s\",\"name\":", i == 0 ? "\n" : ",\n", phase->step, phase->kind,
+            phase->op);
+    json_string(stream, phase->name);
+    fprintf(stream,
+            ",\"batched\":%s,\"flops\":%" PRId64 ",\"read_bytes\":%" PRId64 ",\"write_bytes\":%" PRId64
+            ",\"shared_bytes\":%" PRId64 "}",
+            phase->batched ? "true" : "false", phase->flops, phase->read_bytes, phase->write_bytes, phase->shared_bytes);
+  }
+  fputs("\n],\n", stream);
+}
+
+static void write_nodes(FILE *stream, const struct compilation *compilation, const struct node *const *hosts) {
+  fputs("\"nodes\":[", stream);
+  const char *separator = "\n";
+  for (const struct node *node = compilation->graph.first; node != NULL; node = node->next) {
+    fputs(separator, stream);
+    write_node(stream, compilation, hosts, node);
+    separator = ",\n";
+  }
+  fputs("\n]}\n", stream);
+}
+
 const char *driver_info(struct compilation *compilation) {
   char *text = NULL;
   size_t size = 0;
@@ -151,23 +184,21 @@ const char *driver_info(struct compilation *compilation) {
   if (stream == NULL) exit(STATUS_SYSTEM);
   const struct graph *graph = &compilation->graph;
   const struct plan *plan = &compilation->plan;
+  int folded, unneeded;
+  const struct node **hosts = find_hosts(compilation, &folded, &unneeded);
   fputs("{\"name\":", stream);
   json_string(stream, graph->name);
   fprintf(stream,
           ",\"precision\":\"fp32\",\"parameters\":%" PRId64 ",\"flops\":%" PRId64 ",\"flops_as_given\":%" PRId64
           ",\"batch_max\":%" PRId64 ",\"group\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"weights_bytes\":%" PRId64
-          ",\"steps\":%d,\n",
+          ",\"steps\":%d,\"nodes_as_given\":%d,\"folded\":%d,\"unneeded\":%d,\n",
           graph_parameters(&compilation->original), graph_flops(graph), graph_flops(&compilation->original), plan->batch_max,
-          plan->group, plan->arena_bytes, plan->weights_bytes, plan->step_count);
+          plan->group, plan->arena_bytes, plan->weights_bytes, plan->step_count, compilation->original.node_count, folded,
+          unneeded);
   write_values(stream, "inputs", graph->inputs, graph->input_count);
   write_values(stream, "outputs", graph->outputs, graph->output_count);
-  const struct node **hosts = find_hosts(compilation);
-  fputs("\"nodes\":[", stream);
-  for (const struct node *node = graph->first; node != NULL; node = node->next) {
-    fputs(node == graph->first ? "\n" : ",\n", stream);
-    write_node(stream, compilation, hosts, node);
-  }
-  fputs("\n]}\n", stream);
+  write_phases(stream, compilation);
+  write_nodes(stream, compilation, hosts);
   fclose(stream);
   const char *copy = arena_strndup(&compilation->arena, text, size);
   free(text);

@@ -11,7 +11,7 @@ struct options {
   const char *output, *header, *target, *disable, *dump_after, *name;
   int precision, weights, emit, input;
   int64_t batch;
-  bool time_passes;
+  bool time_passes, profile;
 };
 
 enum { WEIGHTS_EMBED, WEIGHTS_EXTERNAL };
@@ -36,6 +36,8 @@ static const struct option_row rows[] = {
     {"disable", 0, OPTION_TEXT, "PASS[,PASS]", AT(disable), 0, 0, "passes not to run"},
     {"dump-after", 0, OPTION_TEXT, "PASS|all", AT(dump_after), 0, 0,
      "print the graph after a pass to stdout; then -o may be left out, and nothing is emitted"},
+    {"profile", 0, OPTION_FLAG, NULL, AT(profile), 0, 0,
+     "also emit NAME_run_profiled, which counts the time of every phase: for 'vitc bench --per-op'"},
     {"time-passes", 0, OPTION_FLAG, NULL, AT(time_passes), 0, 0, "print the time of every pass to stderr"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
 };
@@ -71,6 +73,7 @@ static struct driver_options driver_options_of(const struct options *options, st
   driver.object.target = options->target;
   driver.object.emit = (enum emit_kind)options->emit;
   driver.object.external_weights = options->weights == WEIGHTS_EXTERNAL;
+  driver.object.profile = options->profile;
   driver.object.output_path = options->output;
   driver.object.header_path = options->header;
   if (options->output != NULL && options->header == NULL && driver.object.emit == EMIT_OBJECT)

@@ -21,6 +21,17 @@ static const struct option_row rows[] = {
 };
 #undef AT
 
+static enum status print_graph(struct compilation *compilation, struct diag *diag) {
+  const struct graph *original = &compilation->original;
+  struct account account;
+  TRY(account_read(original->file, driver_info(compilation), &compilation->arena, &account, diag));
+  printf("%-12s %s (%s)\n", "model", original->name, original->file);
+  inspect_values(&account);
+  if (original->label_count > 0) printf("%-12s %d\n", "labels", original->label_count);
+  inspect_account(&account);
+  return STATUS_OK;
+}
+
 static enum status inspect_graph_file(const struct invocation *invocation) {
   const struct options *options = invocation->options;
   const struct driver_options driver = {.batch_max = options->batch};
@@ -29,7 +40,7 @@ static enum status inspect_graph_file(const struct invocation *invocation) {
   enum status status = driver_load(&compilation, invocation->operands[0], &driver, invocation->diag);
   if (status == STATUS_OK) status = driver_optimize(&compilation, &driver, invocation->diag);
   if (status == STATUS_OK && options->json) fputs(driver_info(&compilation), stdout);
-  if (status == STATUS_OK && !options->json) inspect_graph(&compilation);
+  if (status == STATUS_OK && !options->json) status = print_graph(&compilation, invocation->diag);
   compilation_close(&compilation);
   return status;
 }
@@ -37,10 +48,17 @@ static enum status inspect_graph_file(const struct invocation *invocation) {
 static enum status inspect_object_file(const struct invocation *invocation) {
   const struct options *options = invocation->options;
   struct loaded loaded;
+  struct account account;
   TRY(load_object(invocation->operands[0], &loaded, invocation->diag));
-  inspect_object(&loaded, options->json);
+  enum status status = STATUS_OK;
+  const char *info = loaded.model.info;
+  if (options->json)
+    inspect_object_json(&loaded);
+  else if (info != NULL)
+    status = account_read(invocation->operands[0], info, &loaded.arena, &account, invocation->diag);
+  if (status == STATUS_OK && !options->json) inspect_object(&loaded, info != NULL ? &account : NULL);
   load_close(&loaded);
-  return STATUS_OK;
+  return status;
 }
 
 static enum status run(const struct invocation *invocation) {
@@ -55,8 +73,9 @@ const struct command inspect_command = {
     .summary = "show shapes, parameters, FLOPs, fusions, the arena's plan and the CPU paths",
     .details =
         "Of a graph: its inputs, outputs, parameters and FLOPs, and how it would be compiled: every step with the operations\n"
-        "that were fused into it, its FLOPs for one image, and where its result lives in the arena and during which steps.\n"
-        "Of an object: its description, sections and CPU paths, and the compiler's account of the same.",
+        "that were fused into it, its FLOPs for one image, and where its result lives in the arena and during which steps;\n"
+        "then the phases (parallel loops) that the steps become, which 'vitc bench --per-op' measures.\n"
+        "Of an object: its description, sections and CPU paths, and the same of how it was compiled.",
     .operands_min = 1,
     .operands_max = 1,
     .options = rows,

@@ -5,7 +5,9 @@
 #include "driver.h"
 #include "load/load.h"
 
-void inspect_graph(struct compilation *compilation); /* after driver_optimize */
-void inspect_object(const struct loaded *loaded, bool json);
+void inspect_values(const struct account *account);  /* inputs and outputs */
+void inspect_account(const struct account *account); /* all else that the compiler says of a model */
+void inspect_object(const struct loaded *loaded, const struct account *account); /* account: NULL when the object has none */
+void inspect_object_json(const struct loaded *loaded);
 
 #endif

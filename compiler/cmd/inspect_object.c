@@ -35,7 +35,7 @@ static void print_sections(const struct loaded *loaded) {
   }
 }
 
-static void print_text(const struct loaded *loaded) {
+void inspect_object(const struct loaded *loaded, const struct account *account) {
   const vitc_model *model = &loaded->model;
   printf("%-12s %s (%s)\n", "model", model->name, loaded->object.path);
   printf("%-12s %s\n", "precision", model->precision);
@@ -51,7 +51,8 @@ static void print_text(const struct loaded *loaded) {
   for (int i = 0; load_level_at(loaded, i) != NULL; i++) printf(" %s", load_level_at(loaded, i));
   putchar('\n');
   print_sections(loaded);
-  if (model->info != NULL) printf("\nthe compiler's account:\n%s", model->info);
+  printf("%-12s %s\n", "profile", load_profiled(loaded, NULL) != NULL ? "counts the ticks of its phases" : "none");
+  if (account != NULL) inspect_account(account);
 }
 
 static void print_json_tensors(const char *key, const vitc_tensor *tensors, uint32_t count) {
@@ -66,7 +67,7 @@ static void print_json_tensors(const char *key, const vitc_tensor *tensors, uint
   fputs("],\n", stdout);
 }
 
-static void print_json(const struct loaded *loaded) {
+void inspect_object_json(const struct loaded *loaded) {
   const vitc_model *model = &loaded->model;
   fputs("{\"name\":", stdout);
   json_string(stdout, model->name);
@@ -83,7 +84,7 @@ static void print_json(const struct loaded *loaded) {
     if (i > 0) putchar(',');
     json_string(stdout, load_level_at(loaded, i));
   }
-  fputs("],\n\"sections\":[", stdout);
+  printf("],\n\"profile\":%s,\"sections\":[", load_profiled(loaded, NULL) != NULL ? "true" : "false");
   const char *separator = "";
   for (uint32_t i = 1; i < loaded->object.section_count; i++) {
     const struct elf_section *section = &loaded->object.sections[i];
@@ -95,11 +96,4 @@ static void print_json(const struct loaded *loaded) {
     separator = ",";
   }
   printf("],\n\"info\":%s}\n", model->info != NULL ? model->info : "null");
-}
-
-void inspect_object(const struct loaded *loaded, bool json) {
-  if (json)
-    print_json(loaded);
-  else
-    print_text(loaded);
 }

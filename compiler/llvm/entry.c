@@ -256,29 +256,39 @@ static void emit_dispatch(struct entry *entry, const emit_value *groups, emit_va
   emit_function_end(e);
 }
 
+/* int NAME_run_LEVEL(const vitc_args *) or, profiled, int NAME_run_profiled_LEVEL(const vitc_args *, uint64_t *counters) */
+static void emit_level_run(struct entry *entry, emit_value groups, int level, bool profiled) {
+  struct emit *e = entry->e;
+  char suffix[64];
+  snprintf(suffix, sizeof suffix, "run_%s%s", profiled ? "profiled_" : "", target_levels[level].name);
+  LLVMTypeRef parameters[] = {e->pointer, e->pointer};
+  public_function(entry, suffix, parameters, profiled ? 2 : 1);
+  emit_value args = emit_parameter(e, 0), counters = profiled ? emit_parameter(e, 1) : LLVMConstNull(e->pointer);
+  if (profiled) return_if(e, is_null(e, counters), VITC_E_NULL);
+  return_if_error(e, emit_call(e, entry->check, &args, 1));
+  return_if(e, LLVMBuildNot(e->builder, usable(entry, emit_call(e, entry->cpu, NULL, 0), level), ""), VITC_E_CPU);
+  run_groups(entry, groups, args, counters);
+  LLVMBuildRet(e->builder, emit_i32(e, VITC_OK));
+  emit_function_end(e);
+}
+
 /* int NAME_run_LEVEL(const vitc_args *) for each level, and int NAME_run_args(const vitc_args *), which takes the best.
- * In a profiled build also int NAME_run_profiled(const vitc_args *, uint64_t *counters): one counter a phase, to which the
- * time stamp counter's ticks of the phase are added. */
+ * In a profiled build also NAME_run_profiled_LEVEL and NAME_run_profiled with a second argument, uint64_t *counters: one
+ * counter a phase, to which the time stamp counter's ticks of the phase are added. */
 static void emit_runs(struct entry *entry) {
   struct emit *e = entry->e;
+  const bool profile = entry->options->profile;
   emit_value groups[LEVEL_COUNT] = {0};
   for (int level = 0; level < LEVEL_COUNT; level++)
     if ((entry->options->level_mask >> level & 1) != 0) groups[level] = emit_groups(entry, level);
   for (int level = 0; level < LEVEL_COUNT; level++) {
     if (groups[level] == NULL) continue;
-    char suffix[64];
-    snprintf(suffix, sizeof suffix, "run_%s", target_levels[level].name);
-    public_function(entry, suffix, &e->pointer, 1);
-    emit_value args = emit_parameter(e, 0);
-    return_if_error(e, emit_call(e, entry->check, &args, 1));
-    return_if(e, LLVMBuildNot(e->builder, usable(entry, emit_call(e, entry->cpu, NULL, 0), level), ""), VITC_E_CPU);
-    run_groups(entry, groups[level], args, LLVMConstNull(e->pointer));
-    LLVMBuildRet(e->builder, emit_i32(e, VITC_OK));
-    emit_function_end(e);
+    emit_level_run(entry, groups[level], level, false);
+    if (profile) emit_level_run(entry, groups[level], level, true);
   }
   entry->run_args = public_function(entry, "run_args", &e->pointer, 1);
   emit_dispatch(entry, groups, LLVMConstNull(e->pointer));
-  if (!entry->options->profile) return;
+  if (!profile) return;
   LLVMTypeRef parameters[] = {e->pointer, e->pointer};
   public_function(entry, "run_profiled", parameters, 2);
   return_if(e, is_null(e, emit_parameter(e, 1)), VITC_E_NULL);

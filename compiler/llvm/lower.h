@@ -41,7 +41,8 @@ struct entry_options {
   emit_value forward[LEVEL_COUNT]; /* by level; NULL when not in the mask */
 };
 
-/* Emits NAME_run, NAME_run_args, NAME_run_<level> and NAME_describe; with profile also NAME_run_profiled. */
+/* Emits NAME_run, NAME_run_args, NAME_run_<level> and NAME_describe; with profile also NAME_run_profiled and
+ * NAME_run_profiled_<level>. */
 void entry_emit(struct emit *e, const struct plan *plan, const struct entry_options *options);
 
 #endif

@@ -21,7 +21,7 @@ struct object_options {
 
 /* The phases (parallel loops) that a step becomes, in order, and their names; at most OBJECT_PHASES_MAX. All phases of all
  * steps, in order, are the counters of NAME_run_profiled(const vitc_args *, uint64_t *counters), which adds to each the ticks
- * of the time stamp counter that the phase took. */
+ * of the time stamp counter that the phase took; NAME_run_profiled_LEVEL does so at one CPU level. */
 enum { OBJECT_PHASES_MAX = 2 };
 int object_phases(const struct step *step, const char **out_names);
 

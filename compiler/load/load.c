@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char describe_suffix[] = "_describe";
+static const char describe_suffix[] = "_describe", profiled[] = "profiled";
 
 enum status load_kind(const char *path, enum load_kind *out_kind, struct diag *diag) {
   struct span file;
@@ -57,10 +57,11 @@ static const char *own_tail(const struct loaded *loaded, const struct elf_symbol
   return symbol->name + length + middle;
 }
 
-/* The CPU level that a symbol is the run function of, or NULL. NAME_run_args, with the same signature, picks one itself. */
+/* The CPU level that a symbol is the run function of, or NULL. NAME_run_args, with the same signature, picks one itself;
+ * NAME_run_profiled and NAME_run_profiled_LEVEL have another one. */
 static const char *level_of(const struct loaded *loaded, const struct elf_symbol *symbol) {
   const char *level = symbol->global && in_code(&loaded->object, symbol) ? own_tail(loaded, symbol, "_run_") : NULL;
-  return level != NULL && strcmp(level, "args") != 0 ? level : NULL;
+  return level != NULL && strcmp(level, "args") != 0 && strncmp(level, profiled, strlen(profiled)) != 0 ? level : NULL;
 }
 
 static bool valid_tensors(const vitc_tensor *tensors, uint32_t count) {
@@ -159,6 +160,20 @@ enum status load_level(const struct loaded *loaded, const char *level, load_run 
   }
   return diag_fail(diag, STATUS_USAGE, "%s: has no CPU level %s, it has %s", loaded->object.path, level,
                    levels[0] != '\0' ? levels : "none of its own");
+}
+
+load_run_profiled load_profiled(const struct loaded *loaded, const char *level) {
+  char infix[80];
+  snprintf(infix, sizeof infix, "_run_%s%s%.60s", profiled, level != NULL ? "_" : "", level != NULL ? level : "");
+  load_run_profiled run = NULL;
+  for (uint32_t i = 1; i < loaded->object.symbol_count && run == NULL; i++) {
+    const struct elf_symbol *symbol = &loaded->object.symbols[i];
+    const char *tail = symbol->global && in_code(&loaded->object, symbol) ? own_tail(loaded, symbol, infix) : NULL;
+    if (tail == NULL || tail[0] != '\0') continue;
+    uint8_t *address = image_symbol(&loaded->object, symbol);
+    memcpy(&run, &address, sizeof run);
+  }
+  return run;
 }
 
 enum status load_check_weights(const struct loaded *loaded, struct diag *diag) {

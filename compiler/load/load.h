@@ -36,6 +36,11 @@ MUST_USE enum status load_level(const struct loaded *loaded, const char *level, 
 /* The levels' names, `index` counting from 0; NULL past the last. */
 const char *load_level_at(const struct loaded *loaded, int index);
 
+/* As model.run, or one level's, which also adds the ticks of the time stamp counter that each phase took to counters[phase],
+ * the phases in the order of model.info. NULL: not compiled with --profile. */
+typedef int (*load_run_profiled)(const vitc_args *args, uint64_t *counters);
+load_run_profiled load_profiled(const struct loaded *loaded, const char *level);
+
 /* Reads the embedded weights once and compares with model.weights_hash. */
 MUST_USE enum status load_check_weights(const struct loaded *loaded, struct diag *diag);
 

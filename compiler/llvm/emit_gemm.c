@@ -25,6 +25,7 @@ struct gemm {
   bool rows_are_images;                             /* the number of rows is known when it runs */
   int panels, tile_panels, remainder_panels, block; /* block: panels */
   int parts;
+  int64_t a_lines; /* of a row of A that each tile of a block fetches for the next row tile */
   int heights[HEIGHTS_MAX], height_count;
 };
 
@@ -76,6 +77,8 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
   gemm->parts = choose_parts(gemm);
   int64_t tiles = BLOCK_FLOATS / (desc->k / gemm->parts * 16 * gemm->tile_panels);
   gemm->block = gemm->tile_panels * (int)(tiles < 1 ? 1 : tiles > BLOCK_TILES_MAX ? BLOCK_TILES_MAX : tiles);
+  int64_t lines = (desc->k / gemm->parts + 15) / 16, columns = gemm->block / gemm->tile_panels;
+  gemm->a_lines = (lines + columns - 1) / columns;
 }
 
 /* All tiles of one height from row `begin` to `end`, the columns of a block innermost so that A's rows stay in L1. */
@@ -86,9 +89,16 @@ static void emit_height(struct emit *e, const struct gemm *gemm, const struct ge
   emit_loop_begin(e, &row, rows[0], rows[1], gemm->heights[height], NULL, 0, EMIT_MAYBE_EMPTY);
   emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
   emit_value from = emit_sub(e, panel.index, panels[0]);
-  emit_value next = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, gemm_panel_stride(gemm->desc.k))));
-  emit_value arguments[] = {part->a, part->b, emit_parameter(e, 2), part->operands, image, row.index, panel.index, next};
-  emit_call(e, part->tile[height][width], arguments, 8);
+  emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, gemm_panel_stride(gemm->desc.k))));
+  /* The next rows of A, a share of them with each tile of the block. */
+  emit_value next_row = emit_add(e, row.index, emit_i64(e, gemm->heights[height]));
+  emit_value share = LLVMBuildUDiv(e->builder, from, emit_i64(e, gemm->tile_panels), "");
+  emit_value next_a = emit_at(e, part->a, emit_mul(e, next_row, emit_i64(e, gemm->desc.a_row_stride)));
+  next_a = emit_at(e, next_a, emit_mul(e, image, emit_i64(e, gemm->desc.a_image_stride)));
+  next_a = emit_at(e, next_a, emit_mul(e, share, emit_i64(e, gemm->a_lines * 16)));
+  emit_value arguments[] = {part->a, part->b, emit_parameter(e, 2), part->operands, image, row.index, panel.index,
+                            next_b,  next_a};
+  emit_call(e, part->tile[height][width], arguments, 9);
   emit_loop_end(e, &panel, NULL);
   emit_loop_end(e, &row, NULL);
 }
@@ -152,10 +162,10 @@ static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part
   int64_t stride = gemm_panel_stride(gemm->desc.k);
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
-    part->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &part->desc, height, gemm->tile_panels, stride);
+    part->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &part->desc, height, gemm->tile_panels, stride, gemm->a_lines);
     if (gemm->remainder_panels > 1)
-      part->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &part->desc, height, gemm->remainder_panels, stride);
-    if (gemm->tile_panels > 1) part->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &part->desc, height, 1, stride);
+      part->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &part->desc, height, gemm->remainder_panels, stride, gemm->a_lines);
+    if (gemm->tile_panels > 1) part->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &part->desc, height, 1, stride, gemm->a_lines);
   }
 }
 

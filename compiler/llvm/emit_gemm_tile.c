@@ -133,7 +133,7 @@ static void finish(struct emit *e, const struct gemm_tile *tile, const emit_valu
   emit_loop_end(e, &loop, NULL);
 }
 
-static struct tile_product find_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride) {
+static struct tile_product find_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride, int64_t a_lines) {
   const struct gemm_desc *desc = tile->desc;
   emit_value a = offset_at(e, emit_parameter(e, 0), tile->row, desc->a_row_stride);
   struct tile_product product = {.rows = tile->rows, .vectors = tile->vectors, .last_lanes = e->level->lanes, .b_step = 16};
@@ -154,19 +154,21 @@ static struct tile_product find_product(struct emit *e, const struct gemm_tile *
   if (desc->m == 1) return product;
   /* Every row of A brings the same number of lines of each panel. */
   int64_t row_lines = (desc->k + desc->m - 1) / desc->m;
-  product.ahead_lines = tile->rows * row_lines;
-  product.ahead_panels = tile->panels;
-  product.ahead_panel_stride = panel_stride;
-  product.ahead = offset_at(e, emit_parameter(e, 7), tile->row, row_lines * 16);
+  product.ahead[0].from = offset_at(e, emit_parameter(e, 7), tile->row, row_lines * 16);
+  product.ahead[0].lines = tile->rows * row_lines;
+  product.ahead[0].runs = tile->panels;
+  product.ahead[0].stride = panel_stride;
+  product.ahead[1] = (struct tile_fetch){emit_parameter(e, 8), a_lines, tile->rows, desc->a_row_stride};
   return product;
 }
 
-emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride) {
+emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
+                          int64_t a_lines) {
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_f32_%dx%d_%s", stages, rows, panels * 16, e->level->name);
-  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->pointer};
-  emit_value function = emit_function_begin(e, name, e->void_type, types, 8);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->pointer, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 9);
   struct gemm_tile tile = {.desc = desc, .rows = rows, .panels = panels, .vectors = panels * 16 / e->level->lanes};
   tile.operands = emit_parameter(e, 3);
   tile.image = emit_parameter(e, 4);
@@ -176,7 +178,7 @@ emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows
   find_operands(e, &tile);
   emit_value c = offset_at(e, emit_at(e, emit_parameter(e, 2), tile.column), tile.row, desc->c_row_stride);
   c = offset_at(e, c, tile.image, desc->c_image_stride);
-  struct tile_product product = find_product(e, &tile, panel_stride);
+  struct tile_product product = find_product(e, &tile, panel_stride, a_lines);
   emit_value acc[EMIT_CARRIED_MAX];
   start_accumulators(e, &tile, acc);
   emit_tile_multiply(e, &product, acc);

@@ -5,10 +5,12 @@
 #include "llvm/kernels.h"
 
 /* Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t image, int64_t row, int64_t
- * panel, const float *next): computes rows [row, row + rows) and `panels` panels from `panel` on, never a column at or past n.
- * desc->k may be a part of B's rows: panel_stride is of the whole B. Meanwhile this tile's share of the `panels` panels from
- * `next` on is brought into the second-level cache; next may be any address. */
-emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride);
+ * panel, const float *next_b, const float *next_a): computes rows [row, row + rows) and `panels` panels from `panel` on, never
+ * a column at or past n. desc->k may be a part of B's rows: panel_stride is of the whole B. Meanwhile this tile's share of the
+ * `panels` panels from next_b on, and a_lines cache lines of each of `rows` rows from next_a on, are brought into the
+ * second-level cache; they may be any addresses. */
+emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
+                          int64_t a_lines);
 
 /* Writes "gemm" and the stages' names, as in gemm_bias_gelu. */
 void gemm_name(const struct gemm_desc *desc, char *out_name, size_t size);

@@ -26,19 +26,19 @@ static void multiply_step(struct emit *e, const struct tile_product *p, emit_val
   }
 }
 
-/* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. Panel after panel, each for a power of
- * two of turns. */
-static void fetch_ahead(struct emit *e, const struct tile_product *p, int64_t looped, emit_value k) {
+/* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. Run after run, each for a power of two
+ * of turns. */
+static void fetch_ahead(struct emit *e, const struct tile_fetch *fetch, int64_t looped, emit_value k) {
   int64_t turns = looped / TILE_UNROLL, each = 0;
   int shift = 0;
   do {
     each++;
-    for (shift = 0; (each << shift) < p->ahead_lines; shift++) continue;
-  } while (p->ahead_panels << shift > turns && each < TILE_UNROLL);
+    for (shift = 0; (each << shift) < fetch->lines; shift++) continue;
+  } while (fetch->runs << shift > turns && each < TILE_UNROLL);
   emit_value turn = LLVMBuildUDiv(e->builder, k, emit_i64(e, TILE_UNROLL), "");
-  emit_value panel = LLVMBuildLShr(e->builder, turn, emit_i64(e, shift), "");
+  emit_value run = LLVMBuildLShr(e->builder, turn, emit_i64(e, shift), "");
   emit_value within = LLVMBuildAnd(e->builder, turn, emit_i64(e, (1 << shift) - 1), "");
-  emit_value from = emit_at(e, p->ahead, emit_mul(e, panel, emit_i64(e, p->ahead_panel_stride)));
+  emit_value from = emit_at(e, fetch->from, emit_mul(e, run, emit_i64(e, fetch->stride)));
   from = emit_at(e, from, emit_mul(e, within, emit_i64(e, each * 16)));
   for (int64_t i = 0; i < each; i++) emit_fetch(e, emit_at_const(e, from, i * 16), 2);
 }
@@ -60,7 +60,8 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), TILE_UNROLL, acc, count, EMIT_NOT_EMPTY);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
-    if (product->ahead != NULL) fetch_ahead(e, product, looped, loop.index);
+    for (int i = 0; i < 2; i++)
+      if (product->ahead[i].from != NULL) fetch_ahead(e, &product->ahead[i], looped, loop.index);
     if (product->residual != NULL) fetch_residual(e, product, looped, loop.index);
     for (int64_t step = 0; step < TILE_UNROLL; step++)
       multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);

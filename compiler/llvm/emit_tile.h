@@ -7,6 +7,12 @@
 
 enum { TILE_VECTORS_MAX = 8 };
 
+/* `lines` cache lines from each of `runs` places, `stride` elements apart; from NULL: none. */
+struct tile_fetch {
+  emit_value from;
+  int64_t lines, runs, stride;
+};
+
 /* acc[r][v] += sum over k, in ascending order, one fused multiply-add each, of a[r * a_row_stride + k] *
  * b[k * b_step + b_offset[v] ..]. Only the first `last_lanes` lanes of the last vector are read. */
 struct tile_product {
@@ -14,10 +20,9 @@ struct tile_product {
   emit_value a, b;
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
   int64_t k;
-  int64_t fetch_steps; /* rows of b fetched this many steps early; 0: none, the rows follow each other in memory */
-  emit_value ahead;    /* brought into the second-level cache meanwhile, ahead_lines of each of ahead_panels; NULL: none */
-  int64_t ahead_lines, ahead_panels, ahead_panel_stride;
-  emit_value residual; /* as large as the tile, fetched row by row meanwhile; NULL: none */
+  int64_t fetch_steps;        /* rows of b fetched this many steps early; 0: none, the rows follow each other in memory */
+  struct tile_fetch ahead[2]; /* brought into the second-level cache meanwhile */
+  emit_value residual;        /* as large as the tile, fetched row by row meanwhile; NULL: none */
   int64_t residual_row_stride;
 };
 

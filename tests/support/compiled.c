@@ -21,7 +21,7 @@ static enum status build(struct compiled *c, const struct pass_options *passes, 
   return load_object(c->path, &c->loaded, c->graph.diag);
 }
 
-enum status compiled_open(const struct graph *graph, const struct pass_options *passes, int64_t batch_max,
+enum status compiled_open(const struct graph *graph, const struct pass_options *passes, int64_t batch_max, int64_t group,
                           struct compiled *out) {
   memset(out, 0, sizeof *out);
   arena_init(&out->arena);

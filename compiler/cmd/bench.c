@@ -1,9 +1,10 @@
 /* vitc bench: how fast a compiled model is here, and how far from what this machine can do. */
+#include "cmd/bench.h"
 #include "cmd/command.h"
-#include "cmd/machine.h"
-#include "cmd/peak.h"
 #include "cmd/progress.h"
+#include "cmd/temporary.h"
 #include "cmd/worker.h"
+#include "driver.h"
 #include "driver_json.h"
 
 #include <inttypes.h>
@@ -17,45 +18,27 @@ struct options {
   const char *output, *level, *weights;
   int64_t threads, batch, runs;
   double seconds;
-  bool json, worker;
+  bool json, per_op, worker;
 };
 
 static const struct options defaults = {.batch = 1, .seconds = 5};
-
-enum { RUNS_MIN = 3, RUNS_MAX = 1 << 20 };
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row rows[] = {
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
     {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, 65536, "images of one inference (1)"},
     {"seconds", 0, OPTION_NUMBER, "S", AT(seconds), 0, 0, "time to measure for (5)"},
-    {"runs", 0, OPTION_INTEGER, "N", AT(runs), 1, RUNS_MAX, "inferences to measure, in place of --seconds"},
+    {"runs", 0, OPTION_INTEGER, "N", AT(runs), 1, BENCH_RUNS_MAX, "inferences to measure, in place of --seconds"},
+    {"per-op", 0, OPTION_FLAG, NULL, AT(per_op), 0, 0, "also the time of every phase; needs 'vitc compile --profile'"},
     {"json", 0, OPTION_FLAG, NULL, AT(json), 0, 0, "print JSON"},
     {"input", 'i', OPTION_LIST, "X.npy...", AT(inputs), 0, 0, "arrays to run on (random pixels)"},
-    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "the code for this CPU level, avx2 or avx512 (the best one)"},
+    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "the code and the peak of this CPU level, avx2 or avx512 (the best one)"},
     {"weights", 0, OPTION_TEXT, "FILE", AT(weights), 0, 0, "external weights (the object's name with .weights)"},
     {"worker", 0, OPTION_FLAG, NULL, AT(worker), 0, 0, "run on request: read 'run N' and 'quit' from stdin"},
     {"output", 'o', OPTION_TEXT, "Y.npy", AT(output), 0, 0, "with --worker: where to write the outputs"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
 };
 #undef AT
-
-struct timings {
-  double *milliseconds; /* sorted */
-  size_t count;
-  double *peaks; /* operations a second; sorted, one a round */
-  size_t peak_count;
-};
-
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double quantile(const double *sorted, size_t count, double share) {
-  size_t at = (size_t)(share * (double)count);
-  return sorted[at < count ? at : count - 1];
-}
 
 /* Operations of one image in the compiler's account, where the first of each key is the whole model's: those that are computed
  * ("flops"), or those of the model as given, with the rows that no output needs ("flops_as_given"). */
@@ -66,74 +49,62 @@ static double flops_of(const vitc_model *model, const char *key) {
 
 static const char computed[] = "\"flops\":", as_given[] = "\"flops_as_given\":";
 
-/* Peak resident memory of this process in bytes, or 0. */
-static double peak_memory(void) {
-  FILE *file = fopen("/proc/self/status", "r");
+/* As the kernel names it, or "". */
+static void cpu_name(char *name, size_t size) {
+  FILE *file = fopen("/proc/cpuinfo", "r");
   char line[256];
-  double kilobytes = 0;
-  while (file != NULL && fgets(line, sizeof line, file) != NULL)
-    if (sscanf(line, "VmHWM: %lf", &kilobytes) == 1) break;
-  if (file != NULL) fclose(file);
-  return kilobytes * 1024;
-}
-
-/* Rounds of some inferences and a short look at the peak, so that both see the same clock and the same neighbours. */
-static enum status measure_timings(const struct options *options, const struct machine *machine, const struct feed *feed,
-                                   struct results *results, struct timings *timings, struct diag *diag) {
-  const double round_seconds = 0.25, peak_seconds = 0.02;
-  const vitc_parallel *parallel = machine->pool != NULL ? &machine->parallel : NULL;
-  size_t limit = options->runs > 0 ? (size_t)options->runs : RUNS_MAX;
-  TRY(machine_run(machine, feed, results, diag)); /* touches every page */
-  double begin = seconds_now();
-  while (timings->count < limit) {
-    if (timings->peak_count < RUNS_MAX) timings->peaks[timings->peak_count++] = measure_peak(parallel, peak_seconds);
-    TRY(machine_run(machine, feed, results, diag)); /* back to the model's caches and branches */
-    double round = seconds_now(), now = round;
-    while (timings->count < limit && now - round < round_seconds) {
-      TRY(machine_run(machine, feed, results, diag));
-      double end = seconds_now();
-      timings->milliseconds[timings->count++] = (end - now) * 1e3;
-      now = end;
-    }
-    if (options->runs == 0 && timings->count >= RUNS_MIN && now - begin >= options->seconds) break;
+  name[0] = '\0';
+  while (file != NULL && name[0] == '\0' && fgets(line, sizeof line, file) != NULL) {
+    const char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) == 0 && colon != NULL) snprintf(name, size, "%s", colon + 1 + strspn(colon + 1, " \t"));
   }
-  qsort(timings->milliseconds, timings->count, sizeof *timings->milliseconds, compare_doubles);
-  qsort(timings->peaks, timings->peak_count, sizeof *timings->peaks, compare_doubles);
-  return STATUS_OK;
+  if (file != NULL) fclose(file);
+  name[strcspn(name, "\n")] = '\0';
 }
 
 struct figures {
-  double minimum, median, p99, images, gflops, gflops_as_given, peak, share, share_as_given, memory;
+  double minimum, median, p99, images, gflops, gflops_as_given, peak, peak_median, share, share_median, share_as_given;
+  char cpu[128];
 };
 
 static struct figures summarize(const struct timings *timings, const vitc_model *model, uint32_t batch) {
   struct figures figures = {.minimum = timings->milliseconds[0],
                             .median = quantile(timings->milliseconds, timings->count, 0.5),
                             .p99 = quantile(timings->milliseconds, timings->count, 0.99),
-                            .peak = timings->peaks[timings->peak_count - 1] / 1e9,
-                            .memory = peak_memory()};
+                            .peak = timings->peaks[timings->round_count - 1] / 1e9,
+                            .peak_median = quantile(timings->peaks, timings->round_count, 0.5) / 1e9};
+  cpu_name(figures.cpu, sizeof figures.cpu);
   figures.images = batch / figures.median * 1e3;
   figures.gflops = flops_of(model, computed) * batch / figures.median / 1e6;
   figures.gflops_as_given = flops_of(model, as_given) * batch / figures.median / 1e6;
   /* Best against best: what disturbs a shared machine only ever makes it slower. */
   double best = figures.peak > 0 ? figures.median / figures.minimum / figures.peak : 0;
   figures.share = best * figures.gflops;
+  figures.share_median = figures.peak_median > 0 ? figures.gflops / figures.peak_median : 0;
   figures.share_as_given = best * figures.gflops_as_given;
   return figures;
 }
 
+static const char *level_name(const struct machine *machine) {
+  return machine->level != NULL ? machine->level->name : "none";
+}
+
 static void print_text(const struct figures *figures, const struct timings *timings, const struct machine *machine,
                        uint32_t batch) {
-  printf("%s, batch %" PRIu32 ", threads %" PRIu32 ", %zu runs\n", machine->loaded.model.name, batch, machine->threads,
-         timings->count);
+  const vitc_model *model = &machine->loaded.model;
+  printf("%s, batch %" PRIu32 ", threads %" PRIu32 ", %zu runs, %s code\n", model->name, batch, machine->threads,
+         timings->count, level_name(machine));
+  printf("CPU          %s\n", figures->cpu);
   printf("latency      min %.3f ms, median %.3f ms, p99 %.3f ms\n", figures->minimum, figures->median, figures->p99);
   printf("throughput   %.2f images/s, %.1f GFLOP/s (at the median)\n", figures->images, figures->gflops);
-  printf("peak         %.1f GFLOP/s of fp32 multiply-adds measured between the runs\n", figures->peak);
-  printf("share        %.1f%% of the peak (at the min)\n", 100 * figures->share);
-  printf("as given     %.1f GFLOP/s, %.1f%% of the peak, counting also what no output needs\n", figures->gflops_as_given,
-         100 * figures->share_as_given);
-  printf("peak memory  %.1f MiB, of it %.1f MiB arena and %.1f MiB weights\n", figures->memory / 0x1p20,
-         (double)machine->loaded.model.arena_bytes / 0x1p20, (double)machine->loaded.model.weights_bytes / 0x1p20);
+  printf("peak         %.1f GFLOP/s best, %.1f median, of fp32 multiply-adds measured between the runs\n", figures->peak,
+         figures->peak_median);
+  printf("share        %.1f%% at the min, of the best peak; %.1f%% at the median, of the median peak\n", 100 * figures->share,
+         100 * figures->share_median);
+  printf("as given     %.1f GFLOP/s, %.1f%% of the best peak at the min, counting also what no output needs\n",
+         figures->gflops_as_given, 100 * figures->share_as_given);
+  printf("peak memory  %.1f MiB, of it %.1f MiB arena and %.1f MiB weights\n", timings->memory / 0x1p20,
+         (double)model->arena_bytes / 0x1p20, (double)model->weights_bytes / 0x1p20);
 }
 
 static void print_member(const char *name, double number) {
@@ -148,7 +119,10 @@ static void print_json(const struct figures *figures, const struct timings *timi
   json_string(stdout, model->name);
   fputs(",\"precision\":", stdout);
   json_string(stdout, model->precision);
-  printf(",\"batch\":%" PRIu32 ",\"threads\":%" PRIu32 ",\"runs\":%zu", batch, machine->threads, timings->count);
+  fputs(",\"cpu\":", stdout);
+  json_string(stdout, figures->cpu);
+  printf(",\"level\":\"%s\",\"batch\":%" PRIu32 ",\"threads\":%" PRIu32 ",\"runs\":%zu", level_name(machine), batch,
+         machine->threads, timings->count);
   print_member("min_ms", figures->minimum);
   print_member("median_ms", figures->median);
   print_member("p99_ms", figures->p99);
@@ -158,27 +132,63 @@ static void print_json(const struct figures *figures, const struct timings *timi
   print_member("gflops", figures->gflops);
   print_member("gflops_as_given", figures->gflops_as_given);
   print_member("peak_gflops", figures->peak);
+  print_member("peak_median_gflops", figures->peak_median);
   print_member("share_of_peak", figures->share);
+  print_member("share_of_peak_at_median", figures->share_median);
   print_member("share_of_peak_as_given", figures->share_as_given);
-  print_member("peak_memory_bytes", figures->memory);
+  print_member("peak_memory_bytes", timings->memory);
   print_member("arena_bytes", (double)model->arena_bytes);
-  puts("}");
 }
 
-static enum status measure_and_print(const struct options *options, const struct machine *machine, const struct feed *feed,
+static void print(const struct options *options, const struct machine *machine, const struct timings *timings,
+                  const struct account *account, uint32_t batch) {
+  struct figures figures = summarize(timings, &machine->loaded.model, batch);
+  struct arena arena;
+  struct profile profile;
+  arena_init(&arena);
+  if (options->per_op) profile_make(timings, account, batch, &arena, &profile);
+  (options->json ? print_json : print_text)(&figures, timings, machine, batch);
+  if (options->per_op) (options->json ? profile_print_json : profile_print)(&profile, timings);
+  if (options->json) puts("}");
+  arena_deinit(&arena);
+}
+
+static enum status measure_and_print(const struct options *options, struct machine *machine, const struct feed *feed,
                                      struct results *results, struct diag *diag) {
-  struct timings timings = {.milliseconds = malloc(RUNS_MAX * sizeof(double)), .peaks = malloc(RUNS_MAX * sizeof(double))};
-  enum status status = STATUS_OK;
-  if (timings.milliseconds == NULL || timings.peaks == NULL) status = diag_fail(diag, STATUS_SYSTEM, "out of memory");
-  progress_begin("measuring");
-  if (status == STATUS_OK) status = measure_timings(options, machine, feed, results, &timings, diag);
-  progress_end();
-  if (status == STATUS_OK) {
-    struct figures figures = summarize(&timings, &machine->loaded.model, feed->batch);
-    (options->json ? print_json : print_text)(&figures, &timings, machine, feed->batch);
+  const struct bench_limits limits = {.seconds = options->seconds, .runs = (size_t)options->runs};
+  const char *object = machine->loaded.object.path;
+  struct account account = {.phase_count = 0};
+  if (options->per_op) {
+    if (machine->profiled == NULL)
+      return diag_fail(diag, STATUS_USAGE, "%s: has no time stamps for --per-op: compile it with 'vitc compile --profile'",
+                       object);
+    TRY(account_read(object, machine->loaded.model.info, &machine->loaded.arena, &account, diag));
   }
-  free(timings.milliseconds);
-  free(timings.peaks);
+  struct timings timings;
+  progress_begin("measuring");
+  enum status status = measure_timings(machine, feed, results, &limits, account.phase_count, &timings, diag);
+  progress_end();
+  if (status == STATUS_OK) print(options, machine, &timings, &account, feed->batch);
+  timings_free(&timings);
+  return status;
+}
+
+/* A graph is compiled for this run alone. */
+static enum status compile_and_open(const struct invocation *invocation, const struct machine_options *how,
+                                    struct machine *machine) {
+  const struct options *options = invocation->options;
+  struct temporary temporary = {.descriptor = -1};
+  struct compilation compilation;
+  compilation_init(&compilation);
+  enum status status = temporary_open(&temporary, invocation->diag);
+  const struct driver_options driver = {.batch_max = options->batch,
+                                        .object = {.output_path = temporary.path, .profile = options->per_op}};
+  progress_begin("compiling");
+  if (status == STATUS_OK) status = driver_compile(&compilation, invocation->operands[0], &driver, invocation->diag);
+  progress_end();
+  if (status == STATUS_OK) status = machine_open(temporary.path, how, machine, invocation->diag);
+  compilation_close(&compilation);
+  temporary_close(&temporary);
   return status;
 }
 
@@ -188,7 +198,9 @@ static enum status bench(const struct invocation *invocation, struct machine *ma
   const char *object = invocation->operands[0];
   struct diag *diag = invocation->diag;
   const struct machine_options how = {.threads = options->threads, .level = options->level, .weights_path = options->weights};
-  TRY(machine_open(object, &how, machine, diag));
+  enum load_kind kind;
+  TRY(load_kind(object, &kind, diag));
+  TRY(kind == LOAD_GRAPH ? compile_and_open(invocation, &how, machine) : machine_open(object, &how, machine, diag));
   const vitc_model *model = &machine->loaded.model;
   if (options->inputs.count > 0)
     TRY(feed_npy(model, object, &options->inputs, feed, diag));
@@ -218,12 +230,23 @@ static enum status run(const struct invocation *invocation) {
 
 const struct command bench_command = {
     .name = "bench",
-    .usage = "M.o [--threads T] [--batch N] [--json]",
+    .usage = "M.o|M.json [--threads T] [--batch N] [--runs N] [--per-op] [--json]",
     .summary = "measure a compiled model's speed and its share of the machine's peak",
     .details =
         "Runs a compiled model again and again and prints latency, images a second, GFLOP/s, the share of the fp32 peak of\n"
         "this machine (a loop of multiply-adds on registers, measured on as many threads between the runs) and the\n"
-        "peak resident memory of the process.",
+        "peak resident memory of the process. A graph is compiled first, for this run alone. What disturbs a shared machine\n"
+        "only makes it slower: the min of the latency over the best peak is what the code can do. --runs 500 gives a p99\n"
+        "that means something.\n\n"
+        "GFLOP/s count what is computed: two operations for each multiply-add of a product (as many rows as really are\n"
+        "computed), five for each element of a normalisation or softmax, one for other arithmetic.\n\n"
+        "--per-op prints for each phase (one parallel loop: a product with all that was fused into it, the normalisation\n"
+        "before it, attention) the median over the runs of its time, read from the time stamp counter before and after it,\n"
+        "so with the start of the threads and the wait for the last one; its GFLOP/s, where what is fused into a product is\n"
+        "not counted; and GB/s of what it has to read and write once: activations of every image, weights once a group of\n"
+        "images. Both are compared with the median of the peak and of the speed of reading memory that no cache holds; what\n"
+        "caches hold can be faster. Then phases that are alike in all layers are summed. 'Outside of phases' is all else\n"
+        "between the call and its return. The object must come from 'vitc compile --profile'.",
     .operands_min = 1,
     .operands_max = 1,
     .options = rows,

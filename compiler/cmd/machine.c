@@ -1,7 +1,6 @@
 #include "cmd/machine.h"
 
 #include "cmd/compile_options.h"
-#include "target/target.h"
 #include "vitc/host.h"
 
 #include <errno.h>
@@ -21,14 +20,27 @@ static unsigned cpu_features(void) {
   return features;
 }
 
+static bool has_level(const struct loaded *loaded, const char *name) {
+  const char *level;
+  for (int i = 0; (level = load_level_at(loaded, i)) != NULL; i++)
+    if (strcmp(level, name) == 0) return true;
+  return false;
+}
+
 static enum status choose_run(struct machine *machine, const char *level, struct diag *diag) {
-  machine->run = machine->loaded.model.run;
-  if (level == NULL) return STATUS_OK;
-  TRY(load_level(&machine->loaded, level, &machine->run, diag));
+  const struct loaded *loaded = &machine->loaded;
+  machine->run = loaded->model.run;
+  machine->profiled = load_profiled(loaded, level);
+  if (level != NULL) TRY(load_level(loaded, level, &machine->run, diag));
   unsigned have = cpu_features();
-  for (int i = 0; i < LEVEL_COUNT; i++)
-    if (strcmp(target_levels[i].name, level) == 0 && (target_levels[i].requires & ~have) != 0)
-      return diag_fail(diag, STATUS_SYSTEM, "%s: this CPU cannot run its %s path", machine->loaded.object.path, level);
+  for (int i = 0; i < LEVEL_COUNT; i++) {
+    const struct target_level *candidate = &target_levels[i];
+    bool wanted = level != NULL ? strcmp(candidate->name, level) == 0 : has_level(loaded, candidate->name);
+    bool runs = (candidate->requires & ~have) == 0;
+    if (wanted && runs) machine->level = candidate; /* the last one is the best */
+    if (level != NULL && wanted && !runs)
+      return diag_fail(diag, STATUS_SYSTEM, "%s: this CPU cannot run its %s path", loaded->object.path, level);
+  }
   return STATUS_OK;
 }
 
@@ -98,7 +110,8 @@ enum status machine_call(const struct machine *machine, const void *const *input
                           .arena = machine->arena,
                           .weights = machine->external_weights,
                           .parallel = machine->pool != NULL ? &machine->parallel : NULL};
-  int error = machine->run(&args);
+  bool counting = machine->counters != NULL && machine->profiled != NULL;
+  int error = counting ? machine->profiled(&args, machine->counters) : machine->run(&args);
   if (error == VITC_OK) return STATUS_OK;
   const char *path = machine->loaded.object.path;
   if (error > VITC_OK && error <= VITC_E_THREADS)

@@ -6,6 +6,7 @@
 
 #include "cmd/feed.h"
 #include "load/load.h"
+#include "target/target.h"
 #include "vitc/threads.h"
 
 struct machine_options {
@@ -18,6 +19,9 @@ struct machine_options {
 struct machine {
   struct loaded loaded;
   load_run run;
+  const struct target_level *level; /* that runs; NULL: the object has none for this CPU */
+  load_run_profiled profiled;       /* NULL: not compiled with --profile */
+  uint64_t *counters;               /* borrowed; with `profiled`: every call adds the ticks of the phases; NULL: none does */
   const void *external_weights;
   vitc_pool *pool; /* NULL with one thread */
   vitc_parallel parallel;

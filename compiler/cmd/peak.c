@@ -1,7 +1,10 @@
 #include "cmd/peak.h"
 
-#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 double seconds_now(void) {
   struct timespec now;
@@ -9,7 +12,7 @@ double seconds_now(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-enum { WINDOW = 128 };
+enum { WINDOW = 128, READ_WINDOW = 1 << 24 };
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -39,22 +42,22 @@ __attribute__((target("avx512f"))) static double work_avx512(void) {
 
 typedef double (*work)(void);
 
-static work pick_work(void) {
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) return work_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return work_avx2;
-  return NULL;
+static work pick_work(int lanes) {
+  return lanes == 16 ? work_avx512 : lanes == 8 ? work_avx2 : NULL;
 }
 #else
 typedef double (*work)(void);
 
-static work pick_work(void) {
+static work pick_work(int lanes) {
+  (void)lanes;
   return NULL;
 }
 #endif
 
 struct measurement {
   work work;
+  struct read_buffer *buffer;
+  uint32_t threads;
   double seconds;
   double rates[VITC_THREADS_MAX]; /* each thread's own; they run at the same time and are added */
 };
@@ -73,15 +76,70 @@ static void measure_thread(void *context, uint32_t index) {
   measurement->rates[index] = best;
 }
 
-double measure_peak(const vitc_parallel *parallel, double seconds) {
-  struct measurement measurement = {.work = pick_work(), .seconds = seconds};
-  if (measurement.work == NULL) return 0;
-  uint32_t threads = parallel != NULL ? parallel->threads : 1;
+static double on_all_threads(const vitc_parallel *parallel, vitc_task task, struct measurement *measurement) {
+  measurement->threads = parallel != NULL ? parallel->threads : 1;
   if (parallel != NULL)
-    parallel->run(parallel->pool, threads, measure_thread, &measurement);
+    parallel->run(parallel->pool, measurement->threads, task, measurement);
   else
-    measure_thread(&measurement, 0);
+    task(measurement, 0);
   double rate = 0;
-  for (uint32_t i = 0; i < threads; i++) rate += measurement.rates[i];
+  for (uint32_t i = 0; i < measurement->threads; i++) rate += measurement->rates[i];
   return rate;
+}
+
+double measure_peak(const vitc_parallel *parallel, int lanes, double seconds) {
+  struct measurement measurement = {.work = pick_work(lanes), .seconds = seconds};
+  return measurement.work != NULL ? on_all_threads(parallel, measure_thread, &measurement) : 0;
+}
+
+void read_buffer_init(struct read_buffer *buffer) {
+  const size_t least = (size_t)1 << 28, most = (size_t)1 << 30;
+  long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  size_t size = cache > 0 ? 2 * (size_t)cache : least;
+  *buffer = (struct read_buffer){.size = size < least ? least : size > most ? most : size};
+  buffer->bytes = malloc(buffer->size);
+  if (buffer->bytes != NULL) memset(buffer->bytes, 1, buffer->size); /* untouched pages would all be one */
+}
+
+void read_buffer_deinit(struct read_buffer *buffer) {
+  free(buffer->bytes);
+  buffer->bytes = NULL;
+}
+
+typedef uint64_t words __attribute__((vector_size(16)));
+
+/* Independent sums, so that no load waits for an addition. */
+static uint64_t sum_words(const unsigned char *bytes, size_t size) {
+  words sums[4] = {{0}};
+  for (size_t i = 0; i + sizeof sums <= size; i += sizeof sums) {
+    words line[4];
+    memcpy(line, bytes + i, sizeof line);
+    for (int k = 0; k < 4; k++) sums[k] += line[k];
+  }
+  words sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return sum[0] + sum[1];
+}
+
+/* Windows as above, each over the bytes after those of the last one. */
+static void read_thread(void *context, uint32_t index) {
+  struct measurement *measurement = context;
+  struct read_buffer *buffer = measurement->buffer;
+  size_t part = buffer->size / measurement->threads, piece = part < READ_WINDOW ? part : READ_WINDOW;
+  const unsigned char *bytes = buffer->bytes + part * index;
+  double start = seconds_now(), now = start, best = 0;
+  volatile uint64_t sink = 0;
+  while (now - start < measurement->seconds) {
+    double window = now;
+    if (buffer->position[index] + piece > part) buffer->position[index] = 0;
+    sink = sink + sum_words(bytes + buffer->position[index], piece);
+    buffer->position[index] += piece;
+    now = seconds_now();
+    if ((double)piece / (now - window) > best) best = (double)piece / (now - window);
+  }
+  measurement->rates[index] = best;
+}
+
+double measure_bandwidth(const vitc_parallel *parallel, struct read_buffer *buffer, double seconds) {
+  struct measurement measurement = {.buffer = buffer, .seconds = seconds};
+  return on_all_threads(parallel, read_thread, &measurement);
 }

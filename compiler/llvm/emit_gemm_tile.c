@@ -158,7 +158,8 @@ static struct tile_product find_product(struct emit *e, const struct gemm_tile *
   product.ahead[0].lines = tile->rows * row_lines;
   product.ahead[0].runs = tile->panels;
   product.ahead[0].stride = panel_stride;
-  product.ahead[1] = (struct tile_fetch){emit_parameter(e, 8), a_lines, tile->rows, desc->a_row_stride};
+  /* A tile of one panel reads so much of B for a row of A that fetching A costs more than it brings. */
+  if (tile->panels > 1) product.ahead[1] = (struct tile_fetch){emit_parameter(e, 8), a_lines, tile->rows, desc->a_row_stride};
   return product;
 }
 

@@ -3,8 +3,12 @@
 #include <assert.h>
 #include <string.h>
 
-/* Steps of k per iteration of the inner loop. */
-enum { TILE_UNROLL = 4, SWEEP_UNROLL = 4 };
+enum { SWEEP_UNROLL = 4 };
+
+/* Steps of k per iteration of the inner loop: enough work to hide the loop's own instructions and its fetches. */
+static int64_t unroll_of(const struct tile_product *p) {
+  return p->rows * p->vectors <= 16 ? 8 : 4;
+}
 
 void emit_fetch(struct emit *e, emit_value pointer, int locality) {
   LLVMTypeRef types[] = {e->pointer};
@@ -28,17 +32,19 @@ static void multiply_step(struct emit *e, const struct tile_product *p, emit_val
 
 /* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. Run after run, each for a power of two
  * of turns. */
-static void fetch_ahead(struct emit *e, const struct tile_fetch *fetch, int64_t looped, emit_value k) {
-  int64_t turns = looped / TILE_UNROLL, each = 0;
+static void fetch_ahead(struct emit *e, const struct tile_fetch *fetch, int64_t turns, emit_value turn) {
+  int64_t each = 0;
   int shift = 0;
   do {
     each++;
     for (shift = 0; (each << shift) < fetch->lines; shift++) continue;
-  } while (fetch->runs << shift > turns && each < TILE_UNROLL);
-  emit_value turn = LLVMBuildUDiv(e->builder, k, emit_i64(e, TILE_UNROLL), "");
-  emit_value run = LLVMBuildLShr(e->builder, turn, emit_i64(e, shift), "");
-  emit_value within = LLVMBuildAnd(e->builder, turn, emit_i64(e, (1 << shift) - 1), "");
-  emit_value from = emit_at(e, fetch->from, emit_mul(e, run, emit_i64(e, fetch->stride)));
+  } while (fetch->runs << shift > turns && each < 4);
+  emit_value from = fetch->from, within = turn;
+  if (fetch->runs > 1) {
+    emit_value run = LLVMBuildLShr(e->builder, turn, emit_i64(e, shift), "");
+    within = LLVMBuildAnd(e->builder, turn, emit_i64(e, (1 << shift) - 1), "");
+    from = emit_at(e, from, emit_mul(e, run, emit_i64(e, fetch->stride)));
+  }
   from = emit_at(e, from, emit_mul(e, within, emit_i64(e, each * 16)));
   for (int64_t i = 0; i < each; i++) emit_fetch(e, emit_at_const(e, from, i * 16), 2);
 }
@@ -55,16 +61,16 @@ static void fetch_residual(struct emit *e, const struct tile_product *p, int64_t
 void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc) {
   int count = product->rows * product->vectors;
   assert(count <= EMIT_CARRIED_MAX && product->vectors <= TILE_VECTORS_MAX);
-  int64_t looped = product->k / TILE_UNROLL * TILE_UNROLL;
+  int64_t unroll = unroll_of(product), looped = product->k / unroll * unroll;
   if (looped > 0) {
     struct emit_loop loop;
-    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), TILE_UNROLL, acc, count, EMIT_NOT_EMPTY);
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), unroll, acc, count, EMIT_NOT_EMPTY);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
+    emit_value turn = LLVMBuildUDiv(e->builder, loop.index, emit_i64(e, unroll), "");
     for (int i = 0; i < 2; i++)
-      if (product->ahead[i].from != NULL) fetch_ahead(e, &product->ahead[i], looped, loop.index);
+      if (product->ahead[i].from != NULL) fetch_ahead(e, &product->ahead[i], looped / unroll, turn);
     if (product->residual != NULL) fetch_residual(e, product, looped, loop.index);
-    for (int64_t step = 0; step < TILE_UNROLL; step++)
-      multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
+    for (int64_t step = 0; step < unroll; step++) multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
     emit_loop_end(e, &loop, acc);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
   }

@@ -32,6 +32,8 @@ need_build_packages() {
   need pkg:libjpeg libjpeg-dev
   need pkg:libpng libpng-dev
   need pkg:libwebp libwebp-dev
+  need pkg:libprotobuf-c libprotobuf-c-dev
+  need protoc-c protobuf-c-compiler
 }
 
 as_root() {

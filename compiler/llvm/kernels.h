@@ -37,8 +37,8 @@ enum { STAGES_MAX = 16 };
  *                 int64_t panel_begin, int64_t panel_end)
  * operands[s] belongs to stages[s] (pointer to its element (0, 0, 0); unused entries are not read). Panels are in units of 16
  * columns; any range may be asked for, so N can be split among threads. A and C don't overlap; a MATRIX operand may be C.
- * With m == 1 rows of different images are tiled together. Prefetches (never loads) may go past the ends of A and B: what follows
- * B in memory is best the B of the next GEMM. */
+ * With m == 1 rows of different images are tiled together. Prefetches (never loads) may go past the ends of A and B: what
+ * follows B in memory is best the B of the next GEMM. */
 struct gemm_desc {
   int64_t m, n, k;
   int64_t a_row_stride, a_image_stride, c_row_stride, c_image_stride;

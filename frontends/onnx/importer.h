@@ -35,6 +35,7 @@ struct operand {
   struct tensor tensor[PROBE_COUNT]; /* known: of equal dtype and shape; data equal where nothing depends on N */
   struct value *value;               /* of the graph; of what is known, made on demand */
   int images;
+  const OnnxSubset__Node *normalization; /* the BatchNormalization that is in this result already, or NULL */
 };
 
 struct importer {
@@ -139,7 +140,7 @@ import_function import_concat, import_split, import_slice, import_gather;
 import_function import_unary, import_elementwise, import_product, import_along_axis, import_reduce_mean, import_in_front,
     import_cast, import_where, import_is_nan, import_dropout;
 /* convolutions.c */
-import_function import_batch_normalization, import_conv_transpose, import_global_average_pool;
+import_function import_conv, import_batch_normalization, import_conv_transpose, import_global_average_pool;
 /* resize.c */
 import_function import_resize;
 /* fold.c */
@@ -151,6 +152,7 @@ MUST_USE enum status fold_node(struct importer *im, enum op op, fold_function *f
 /* Room for a folded tensor. */
 MUST_USE enum status fold_room(struct importer *im, enum dtype dtype, const struct shape *shape, struct tensor *out_tensor,
                                void **out_data);
-fold_function fold_compare, fold_logic, fold_where, fold_range, fold_rounding, fold_extreme, fold_trigonometry, fold_product;
+fold_function fold_compare, fold_logic, fold_where, fold_range, fold_rounding, fold_extreme, fold_trigonometry, fold_product,
+    fold_resize;
 
 #endif

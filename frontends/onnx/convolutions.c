@@ -1,0 +1,330 @@
+/* Convolutions, with the BatchNormalization that follows folded into their weights, and transposed convolutions. */
+#include "onnx/importer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* y = x * scale + shift for each channel. */
+struct channels {
+  int64_t count;
+  double *scale, *shift;
+};
+
+/* Floats of a known rank-1 input of the node being read. */
+static enum status channel_input(struct importer *im, size_t index, int64_t count, const float **out) {
+  struct operand *operand;
+  TRY(operand_required(im, index, &operand));
+  const struct tensor *t = operand->tensor;
+  if (!operand->known || operand_varies(operand) || t->dtype != DTYPE_F32 || t->shape.rank != 1 || t->shape.dim[0] != count)
+    return importer_fail(im, "input %zu is not %lld known numbers", index, (long long)count);
+  *out = t->data;
+  return STATUS_OK;
+}
+
+/* Of the BatchNormalization being read. */
+static enum status read_channels(struct importer *im, int64_t count, struct channels *out) {
+  const float *scale, *bias, *mean, *variance;
+  double epsilon;
+  int64_t training;
+  TRY(attributes_check(im, (const char *const[]){"epsilon", "momentum", "training_mode", NULL}));
+  TRY(attribute_float(im, "epsilon", 1e-5, &epsilon));
+  TRY(attribute_int(im, "training_mode", 0, &training));
+  if (training != 0) return importer_fail(im, "is in training mode");
+  TRY(channel_input(im, 1, count, &scale));
+  TRY(channel_input(im, 2, count, &bias));
+  TRY(channel_input(im, 3, count, &mean));
+  TRY(channel_input(im, 4, count, &variance));
+  *out = (struct channels){count, arena_array(im->arena, (size_t)count, sizeof(double)),
+                           arena_array(im->arena, (size_t)count, sizeof(double))};
+  for (int64_t i = 0; i < count; i++) {
+    out->scale[i] = (double)scale[i] / sqrt((double)variance[i] + epsilon);
+    out->shift[i] = (double)bias[i] - (double)mean[i] * out->scale[i];
+    if (!isfinite(out->scale[i]) || !isfinite(out->shift[i]))
+      return importer_fail(im, "channel %lld has the variance %g", (long long)i, (double)variance[i]);
+  }
+  return STATUS_OK;
+}
+
+/* The only node that reads the first output of the one being read, if it is a BatchNormalization of it. */
+static const OnnxSubset__Node *following_normalization(const struct importer *im) {
+  const char *name = im->node->output[0];
+  const OnnxSubset__Node *found = NULL;
+  size_t uses = 0;
+  for (size_t i = 0; i < im->source->n_output; i++) uses += strcmp(im->source->output[i]->name, name) == 0;
+  for (size_t i = im->node_index + 1; i < im->source->n_node; i++) {
+    const OnnxSubset__Node *node = im->source->node[i];
+    for (size_t j = 0; j < node->n_input; j++) {
+      if (strcmp(node->input[j], name) != 0) continue;
+      uses++;
+      if (j == 0 && strcmp(node->op_type, "BatchNormalization") == 0) found = node;
+    }
+  }
+  return uses == 1 ? found : NULL;
+}
+
+/* Those of the BatchNormalization that follows, if its constants are there already; else scale is NULL. */
+static enum status find_channels(struct importer *im, int64_t count, struct channels *out, const OnnxSubset__Node **out_node) {
+  const OnnxSubset__Node *own = im->node, *next = following_normalization(im);
+  *out = (struct channels){0};
+  *out_node = NULL;
+  for (size_t i = 1; next != NULL && i < next->n_input; i++) {
+    const struct operand *operand = operand_find(im, next->input[i]);
+    if (operand == NULL || (!operand->known && operand->initializer == NULL)) return STATUS_OK;
+  }
+  if (next == NULL) return STATUS_OK;
+  im->node = next;
+  TRY(read_channels(im, count, out));
+  im->node = own;
+  *out_node = next;
+  return STATUS_OK;
+}
+
+static enum status set_output(struct importer *im, struct value *value, const OnnxSubset__Node *normalization) {
+  TRY(operand_set_value(im, 0, value, 0));
+  if (*im->node->output[0]) operand_find(im, im->node->output[0])->normalization = normalization;
+  return STATUS_OK;
+}
+
+static const float *known_floats(const struct operand *operand, int rank) {
+  if (operand == NULL || !operand->known || operand_varies(operand)) return NULL;
+  const struct tensor *t = operand->tensor;
+  return t->dtype == DTYPE_F32 && t->shape.rank == rank && shape_elements(&t->shape) > 0 ? t->data : NULL;
+}
+
+/* The bias of `count` channels, scaled and shifted. */
+static float *make_bias(struct importer *im, const float *bias, const struct channels *channels, int64_t count) {
+  float *made = arena_array(im->arena, (size_t)count, sizeof *made);
+  for (int64_t i = 0; i < count; i++) {
+    double b = bias != NULL ? (double)bias[i] : 0;
+    made[i] = (float)(channels->scale != NULL ? b * channels->scale[i] + channels->shift[i] : b);
+  }
+  return made;
+}
+
+enum status import_conv(struct importer *im, enum op op) {
+  struct operand *x, *w, *b;
+  struct value *values[3];
+  struct channels channels;
+  const OnnxSubset__Node *next;
+  TRY(operand_required(im, 0, &x));
+  TRY(operand_required(im, 1, &w));
+  TRY(operand_input(im, 2, &b));
+  const float *weight = known_floats(w, 4), *bias = known_floats(b, 1);
+  if (weight == NULL || (b != NULL && bias == NULL)) return import_in_front(im, op);
+  struct shape shape = w->tensor[0].shape, row = {.rank = 1, .dim = {shape.dim[0]}};
+  if (bias != NULL && b->tensor[0].shape.dim[0] != row.dim[0]) return import_in_front(im, op);
+  TRY(find_channels(im, row.dim[0], &channels, &next));
+  if (next == NULL) return import_in_front(im, op);
+  TRY(operand_front(im, x));
+  TRY(operand_value(im, x, false, &values[0]));
+  int64_t elements = shape_elements(&shape), each = elements / row.dim[0];
+  float *scaled = arena_array(im->arena, (size_t)elements, sizeof *scaled);
+  for (int64_t i = 0; i < elements; i++) scaled[i] = (float)((double)weight[i] * channels.scale[i / each]);
+  values[1] = importer_floats(im, arena_printf(im->arena, "%s.scaled", w->name), &shape, scaled);
+  const char *name = arena_printf(im->arena, "%s.bias", node_output_name(im, 0));
+  values[2] = importer_floats(im, name, &row, make_bias(im, bias, &channels, row.dim[0]));
+  struct node *node = node_add(im, op, values, 3, node_output_name(im, 0));
+  TRY(attributes_copy(im, node, NULL));
+  TRY(node_ready(im, node));
+  return set_output(im, node->outputs[0], next);
+}
+
+enum status import_batch_normalization(struct importer *im, enum op op) {
+  (void)op;
+  struct operand *x;
+  struct value *value;
+  struct channels channels;
+  TRY(operand_required(im, 0, &x));
+  if (x->normalization == im->node) return operand_set_same(im, 0, x);
+  TRY(operand_front(im, x));
+  TRY(operand_value(im, x, false, &value));
+  if (value->shape.rank < 2) return importer_fail(im, "expected at least rank 2");
+  int64_t count = value->shape.dim[1];
+  TRY(read_channels(im, count, &channels));
+  struct shape shape = {.rank = value->shape.rank - 1, .dim = {count, 1, 1, 1, 1, 1, 1}};
+  const char *name = node_output_name(im, 0);
+  for (int i = 0; i < 2; i++) {
+    float *floats = arena_array(im->arena, (size_t)count, sizeof *floats);
+    for (int64_t j = 0; j < count; j++) floats[j] = (float)(i == 0 ? channels.scale[j] : channels.shift[j]);
+    const char *constant = arena_printf(im->arena, "%s.%s", name, i == 0 ? "scale" : "shift");
+    struct value *inputs[] = {value, importer_floats(im, constant, &shape, floats)};
+    TRY(node_make(im, i == 0 ? OP_mul : OP_add, inputs, 2, i == 0 ? arena_printf(im->arena, "%s.scaled", name) : name, &value));
+  }
+  return operand_set_value(im, 0, value, 0);
+}
+
+enum status import_global_average_pool(struct importer *im, enum op op) {
+  (void)op;
+  static const int64_t axes[] = {2, 3};
+  struct operand *x;
+  struct value *value;
+  TRY(operand_required(im, 0, &x));
+  TRY(operand_front(im, x));
+  TRY(operand_value(im, x, false, &value));
+  if (value->shape.rank != 4) return importer_fail(im, "expected rank 4");
+  struct node *node = node_add(im, OP_reduce_mean, &value, 1, node_output_name(im, 0));
+  TRY(attributes_check(im, NULL));
+  node_set_ints(im->graph, node, "axes", axes, 2);
+  TRY(node_ready(im, node));
+  return operand_set_value(im, 0, node->outputs[0], 0);
+}
+
+/* ---- transposed convolutions
+ *
+ * Along an axis with the stride s, output o = s q + r is the sum over j of x[q - j] w[r + begin + s j]: for each phase r an
+ * ordinary convolution with every s-th tap. The phases' results are then woven. */
+
+struct axis {
+  int64_t in, kernel, stride, begin, out, per_phase; /* per_phase: outputs of a phase, the last perhaps past the end */
+};
+
+/* Taps first .. first + count - 1 in j of phase r. */
+struct phase {
+  int64_t first, count, pad_begin, pad_end;
+};
+
+static int64_t floor_div(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static struct phase phase_of(const struct axis *axis, int64_t r) {
+  int64_t first = -floor_div(r + axis->begin, axis->stride), last = floor_div(axis->kernel - 1 - r - axis->begin, axis->stride);
+  struct phase phase = {first, last - first + 1, last, 0};
+  phase.pad_end = axis->per_phase - axis->in - last + phase.count - 1;
+  return phase;
+}
+
+static enum status ints_attribute(struct importer *im, const char *name, size_t count, int64_t otherwise, int64_t max,
+                                  int64_t *out) {
+  const OnnxSubset__Attribute *attribute = attribute_find(im, name);
+  for (size_t i = 0; i < count; i++) out[i] = otherwise;
+  if (attribute == NULL) return STATUS_OK;
+  if (attribute->n_ints != count) return importer_fail(im, "attribute '%s': expected %zu integers", name, count);
+  for (size_t i = 0; i < count; i++) {
+    out[i] = attribute->ints[i];
+    if (out[i] < 0 || out[i] > max) return importer_fail(im, "attribute '%s': %lld", name, (long long)out[i]);
+  }
+  return STATUS_OK;
+}
+
+static enum status read_axes(struct importer *im, const struct shape *x, const struct shape *w, struct axis out[2]) {
+  static const char *const read[] = {"auto_pad",       "dilations", "group",   "kernel_shape",
+                                     "output_padding", "pads",      "strides", NULL};
+  int64_t strides[2], pads[4], dilations[2], more[2], kernel[2], group;
+  const char *auto_pad;
+  TRY(attributes_check(im, read));
+  TRY(attribute_string(im, "auto_pad", "NOTSET", &auto_pad));
+  TRY(attribute_int(im, "group", 1, &group));
+  TRY(ints_attribute(im, "strides", 2, 1, 64, strides));
+  TRY(ints_attribute(im, "pads", 4, 0, 4096, pads));
+  TRY(ints_attribute(im, "dilations", 2, 1, 64, dilations));
+  TRY(ints_attribute(im, "output_padding", 2, 0, 64, more));
+  TRY(ints_attribute(im, "kernel_shape", 2, 0, 4096, kernel));
+  if (strcmp(auto_pad, "NOTSET") != 0 || group != 1 || dilations[0] != 1 || dilations[1] != 1)
+    return importer_fail(im, "auto_pad, groups and dilations are not supported");
+  for (int i = 0; i < 2; i++) {
+    int64_t s = strides[i], in = x->dim[2 + i], k = w->dim[2 + i], o = s * (in - 1) + more[i] + k - pads[i] - pads[i + 2];
+    if ((kernel[i] != 0 && kernel[i] != k) || s < 1 || o < 1 || o > INT32_MAX || k > 4096)
+      return importer_fail(im, "a kernel of %lld by stride %lld on %lld", (long long)k, (long long)s, (long long)in);
+    out[i] = (struct axis){in, k, s, pads[i], o, (o + s - 1) / s};
+    for (int64_t r = 0; r < s; r++) {
+      struct phase phase = phase_of(&out[i], r);
+      if (phase.count < 1 || phase.pad_begin < 0 || phase.pad_end < 0)
+        return importer_fail(im, "a kernel of %lld by stride %lld with padding %lld is not supported", (long long)k,
+                             (long long)s, (long long)pads[i]);
+    }
+  }
+  return STATUS_OK;
+}
+
+struct transposed {
+  const float *weight; /* (C, M, kH, kW) */
+  int64_t inputs, outputs;
+  struct axis axis[2];
+  struct channels channels;
+  struct value *x, *bias;
+};
+
+/* The convolution of one phase of each axis. */
+static enum status phase_conv(struct importer *im, const struct transposed *t, int64_t r0, int64_t r1, struct value **out) {
+  struct phase p[] = {phase_of(&t->axis[0], r0), phase_of(&t->axis[1], r1)};
+  struct shape shape = {.rank = 4, .dim = {t->outputs, t->inputs, p[0].count, p[1].count}};
+  float *made = arena_array(im->arena, (size_t)shape_elements(&shape), sizeof *made), *at = made;
+  int64_t k1 = t->axis[1].kernel, plane = t->axis[0].kernel * k1;
+  for (int64_t m = 0; m < t->outputs; m++)
+    for (int64_t c = 0; c < t->inputs; c++)
+      for (int64_t i = p[0].count - 1; i >= 0; i--)
+        for (int64_t j = p[1].count - 1; j >= 0; j--) {
+          int64_t y = r0 + t->axis[0].begin + t->axis[0].stride * (p[0].first + i);
+          int64_t x = r1 + t->axis[1].begin + t->axis[1].stride * (p[1].first + j);
+          double tap = (double)t->weight[(c * t->outputs + m) * plane + y * k1 + x];
+          *at++ = (float)(t->channels.scale != NULL ? tap * t->channels.scale[m] : tap);
+        }
+  const char *name = arena_printf(im->arena, "%s.phase%lld_%lld", node_output_name(im, 0), (long long)r0, (long long)r1);
+  struct value *inputs[] = {t->x, importer_floats(im, arena_printf(im->arena, "%s.weight", name), &shape, made), t->bias};
+  struct node *node = node_add(im, OP_conv, inputs, 3, name);
+  const int64_t pads[] = {p[0].pad_begin, p[1].pad_begin, p[0].pad_end, p[1].pad_end};
+  node_set_ints(im->graph, node, "pads", pads, 4);
+  *out = node->outputs[0];
+  return node_ready(im, node);
+}
+
+/* (s0 s1 M, Q0, Q1) of the joined phases to (M, Q0 s0, Q1 s1), cut to the extents. */
+static enum status weave(struct importer *im, const struct transposed *t, struct value *x, struct value **out) {
+  const struct axis *a = t->axis;
+  const char *name = node_output_name(im, 0);
+  const int64_t apart[] = {1, a[0].stride, a[1].stride, t->outputs, a[0].per_phase, a[1].per_phase},
+                perm[] = {0, 3, 4, 1, 5, 2};
+  const int64_t woven[] = {1, t->outputs, a[0].stride * a[0].per_phase, a[1].stride * a[1].per_phase};
+  TRY(node_reshape(im, x, apart, 6, arena_printf(im->arena, "%s.apart", name), &x));
+  TRY(node_transpose(im, x, perm, arena_printf(im->arena, "%s.woven", name), &x));
+  TRY(node_reshape(im, x, woven, 4, name, out));
+  if (woven[2] == a[0].out && woven[3] == a[1].out) return STATUS_OK;
+  const int64_t starts[] = {0, 0}, ends[] = {a[0].out, a[1].out}, axes[] = {2, 3};
+  struct value *inputs[] = {*out, importer_ints(im, starts, 2, false), importer_ints(im, ends, 2, false),
+                            importer_ints(im, axes, 2, false)};
+  return node_make(im, OP_slice, inputs, 4, arena_printf(im->arena, "%s.cut", name), out);
+}
+
+enum status import_conv_transpose(struct importer *im, enum op op) {
+  (void)op;
+  struct operand *x, *w, *b;
+  struct transposed t = {0};
+  const OnnxSubset__Node *next;
+  TRY(operand_required(im, 0, &x));
+  TRY(operand_required(im, 1, &w));
+  TRY(operand_input(im, 2, &b));
+  TRY(operand_front(im, x));
+  TRY(operand_value(im, x, false, &t.x));
+  t.weight = known_floats(w, 4);
+  if (t.weight == NULL || t.x->shape.rank != 4 || t.x->dtype != DTYPE_F32)
+    return importer_fail(im, "is only supported on floats of rank 4 with known weights");
+  const struct shape *shape = &w->tensor[0].shape;
+  t.inputs = shape->dim[0];
+  t.outputs = shape->dim[1];
+  if (t.x->shape.dim[1] != t.inputs)
+    return importer_fail(im, "the weights are for %lld channels, the input has %lld", (long long)t.inputs,
+                         (long long)t.x->shape.dim[1]);
+  const float *bias = known_floats(b, 1);
+  if (b != NULL && (bias == NULL || b->tensor[0].shape.dim[0] != t.outputs))
+    return importer_fail(im, "expected a known bias of %lld", (long long)t.outputs);
+  TRY(read_axes(im, &t.x->shape, shape, t.axis));
+  TRY(find_channels(im, t.outputs, &t.channels, &next));
+  struct shape row = {.rank = 1, .dim = {t.outputs}};
+  const char *name = node_output_name(im, 0);
+  t.bias = importer_floats(im, arena_printf(im->arena, "%s.bias", name), &row, make_bias(im, bias, &t.channels, t.outputs));
+  int64_t phases = t.axis[0].stride * t.axis[1].stride;
+  if (phases > ONNX_IO_MAX)
+    return importer_fail(im, "has %lld phases, at most %d are supported", (long long)phases, ONNX_IO_MAX);
+  struct value *values[ONNX_IO_MAX], *joined;
+  for (int64_t i = 0; i < phases; i++) TRY(phase_conv(im, &t, i / t.axis[1].stride, i % t.axis[1].stride, &values[i]));
+  joined = values[0];
+  if (phases > 1) {
+    struct node *node = node_add(im, OP_concat, values, (int)phases, arena_printf(im->arena, "%s.phases", name));
+    node_set_int(im->graph, node, "axis", 1);
+    TRY(node_ready(im, node));
+    joined = node->outputs[0];
+    TRY(weave(im, &t, joined, &joined));
+  }
+  return set_output(im, joined, next);
+}

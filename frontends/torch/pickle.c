@@ -1,47 +1,11 @@
 #include "torch/pickle.h"
 
+#include "torch/opcodes.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Opcodes as Python's pickletools names them: all that torch.save writes, and no other. */
-enum opcode {
-  PICKLE_MARK = '(',
-  PICKLE_STOP = '.',
-  PICKLE_BINFLOAT = 'G',
-  PICKLE_BININT = 'J',
-  PICKLE_BININT1 = 'K',
-  PICKLE_BININT2 = 'M',
-  PICKLE_NONE = 'N',
-  PICKLE_BINPERSID = 'Q',
-  PICKLE_REDUCE = 'R',
-  PICKLE_SHORT_BINSTRING = 'U',
-  PICKLE_BINUNICODE = 'X',
-  PICKLE_EMPTY_LIST = ']',
-  PICKLE_APPEND = 'a',
-  PICKLE_BUILD = 'b',
-  PICKLE_GLOBAL = 'c',
-  PICKLE_APPENDS = 'e',
-  PICKLE_BINGET = 'h',
-  PICKLE_LONG_BINGET = 'j',
-  PICKLE_BINPUT = 'q',
-  PICKLE_LONG_BINPUT = 'r',
-  PICKLE_SETITEM = 's',
-  PICKLE_TUPLE = 't',
-  PICKLE_SETITEMS = 'u',
-  PICKLE_EMPTY_DICT = '}',
-  PICKLE_EMPTY_TUPLE = ')',
-  PICKLE_PROTO = 0x80,
-  PICKLE_NEWOBJ = 0x81,
-  PICKLE_TUPLE1 = 0x85,
-  PICKLE_TUPLE2 = 0x86,
-  PICKLE_TUPLE3 = 0x87,
-  PICKLE_NEWTRUE = 0x88,
-  PICKLE_NEWFALSE = 0x89,
-  PICKLE_LONG1 = 0x8a,
-  PICKLE_EMPTY_SET = 0x8f,
-};
 
 static const struct global globals[] = {
 #define GLOBAL(name, kind, type, size, dtype) {name, GLOBAL_##kind, type, size, dtype},
@@ -56,10 +20,10 @@ struct machine {
   const char *part;
   struct span bytes;
   size_t at, op_at;
-  struct object **stack; /* PICKLE_DEPTH_MAX of each */
-  struct object **memo;
+  struct object **stack, **memo;
   uint32_t *marks; /* stack depths */
   size_t depth, mark_count;
+  size_t stack_capacity, memo_capacity, mark_capacity;
   bool stopped;
 };
 
@@ -100,8 +64,27 @@ enum status unpickler_spend(struct unpickler *unpickler, size_t bytes) {
 
 /* ---- values */
 
+/* Makes place for item `index` of an array on the heap, at most PICKLE_DEPTH_MAX of them; new items are zero. */
+static enum status reserve(struct machine *m, void *array, size_t *capacity, size_t index, size_t size, const char *what) {
+  void *items;
+  if (index < *capacity) return STATUS_OK;
+  if (index >= PICKLE_DEPTH_MAX) return fail(m, "more than %d %s", PICKLE_DEPTH_MAX, what);
+  size_t wanted = *capacity ? *capacity : 256;
+  while (wanted <= index) wanted *= 2;
+  memcpy(&items, array, sizeof items);
+  items = realloc(items, wanted * size);
+  if (!items) {
+    diag_fail(m->unpickler->diag, STATUS_SYSTEM, "%s: out of memory", m->unpickler->file);
+    return STATUS_SYSTEM;
+  }
+  memset((char *)items + *capacity * size, 0, (wanted - *capacity) * size);
+  memcpy(array, &items, sizeof items);
+  *capacity = wanted;
+  return STATUS_OK;
+}
+
 static enum status push(struct machine *m, struct object *object) {
-  if (m->depth == PICKLE_DEPTH_MAX) return fail(m, "more than %d values on the stack", PICKLE_DEPTH_MAX);
+  TRY(reserve(m, &m->stack, &m->stack_capacity, m->depth, sizeof *m->stack, "values on the stack"));
   m->stack[m->depth++] = object;
   return STATUS_OK;
 }
@@ -353,7 +336,7 @@ static enum status push_float(struct machine *m) {
 static enum status get_memo(struct machine *m, size_t size) {
   uint64_t index;
   TRY(take_number(m, size, &index));
-  if (index >= PICKLE_DEPTH_MAX || !m->memo[index])
+  if (index >= m->memo_capacity || !m->memo[index])
     return fail(m, "asks for memo %llu, where nothing was put", (unsigned long long)index);
   return push(m, m->memo[index]);
 }
@@ -362,14 +345,13 @@ static enum status put_memo(struct machine *m, size_t size) {
   uint64_t index;
   TRY(take_number(m, size, &index));
   if (m->depth == stack_floor(m)) return fail(m, "takes a value from an empty stack");
-  if (index >= PICKLE_DEPTH_MAX)
-    return fail(m, "memo %llu, expected less than %d", (unsigned long long)index, PICKLE_DEPTH_MAX);
+  TRY(reserve(m, &m->memo, &m->memo_capacity, index, sizeof *m->memo, "memos"));
   m->memo[index] = m->stack[m->depth - 1];
   return STATUS_OK;
 }
 
 static enum status put_mark(struct machine *m) {
-  if (m->mark_count == PICKLE_DEPTH_MAX) return fail(m, "more than %d marks", PICKLE_DEPTH_MAX);
+  TRY(reserve(m, &m->marks, &m->mark_capacity, m->mark_count, sizeof *m->marks, "marks"));
   m->marks[m->mark_count++] = (uint32_t)m->depth;
   return STATUS_OK;
 }
@@ -477,14 +459,8 @@ static enum status run(struct machine *m, struct object **out_root) {
 
 enum status unpickle(struct unpickler *unpickler, const char *part, struct span bytes, size_t *out_size,
                      struct object **out_root) {
-  /* Memory that is never touched is never mapped: only a pickle that fills them pays for the full arrays. */
   struct machine m = {.unpickler = unpickler, .part = part, .bytes = bytes};
-  m.stack = malloc(PICKLE_DEPTH_MAX * sizeof *m.stack);
-  m.marks = malloc(PICKLE_DEPTH_MAX * sizeof *m.marks);
-  m.memo = calloc(PICKLE_DEPTH_MAX, sizeof(struct object *));
-  enum status status = m.stack && m.marks && m.memo
-                           ? run(&m, out_root)
-                           : diag_fail(unpickler->diag, STATUS_SYSTEM, "%s: out of memory", unpickler->file);
+  enum status status = run(&m, out_root);
   free(m.stack);
   free(m.marks);
   free(m.memo);

@@ -2,8 +2,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-static char folder[] = "/tmp/vitc-fuzz-XXXXXX";
+/* In memory where that is possible: a disk would be most of the time of an input. */
+static char folder[64] = "/dev/shm/vitc-fuzz-XXXXXX";
 static char path[128];
 
 static void remove_folder(void) {
@@ -15,7 +17,7 @@ static void remove_folder(void) {
 const char *fuzz_file(const char *name, const uint8_t *data, size_t size) {
   static int made;
   if (!made) {
-    if (!mkdtemp(folder)) abort();
+    if (!mkdtemp(folder) && !mkdtemp(strcpy(folder, "/tmp/vitc-fuzz-XXXXXX"))) abort();
     atexit(remove_folder);
     made = 1;
   }

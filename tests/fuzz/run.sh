@@ -27,6 +27,7 @@ seed() {
     json) cp tests/reject/*.json tests/golden/*.json "$2" ;;
     safetensors) cp tests/reject/*.safetensors tests/golden/*.safetensors "$2" ;;
     npy) cp tests/golden/*.npy "$2" ;;
+    pth) cp tests/golden/*.pth "$2" ;;
   esac
 }
 
@@ -34,7 +35,7 @@ sources=(compiler/base/*.c compiler/ir/*.c compiler/ops/*.c frontends/*.c fronte
 for source in "${sources[@]}"; do compile "$source"; done
 mapfile -t objects < <(ls "$build"/objects/*.o | grep -v _fuzz_fuzz_)
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(json safetensors npy)
+[ ${#targets[@]} -gt 0 ] || targets=(json safetensors npy pth)
 passed=0
 failed=0
 for target in "${targets[@]}"; do
@@ -43,7 +44,10 @@ for target in "${targets[@]}"; do
   mkdir -p "$build/corpus/$target"
   seed "$target" "$build/corpus/$target"
   dictionary=()
-  [ "$target" = npy ] || dictionary=(-dict=tests/fuzz/json.dict)
+  case $target in
+    json | safetensors) dictionary=(-dict=tests/fuzz/json.dict) ;;
+    *) if [ -e "tests/fuzz/$target.dict" ]; then dictionary=("-dict=tests/fuzz/$target.dict"); fi ;;
+  esac
   echo "$target: $seconds seconds"
   if "$build/fuzz_$target" "${dictionary[@]}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
       -max_len=8192 -print_final_stats=1 -artifact_prefix="$build/found/$target-" "$build/corpus/$target" \

@@ -106,18 +106,20 @@ void read_buffer_deinit(struct read_buffer *buffer) {
   buffer->bytes = NULL;
 }
 
-typedef uint64_t words __attribute__((vector_size(16)));
+typedef uint64_t words __attribute__((vector_size(16), aligned(1), may_alias));
 
 /* Independent sums, so that no load waits for an addition. */
 static uint64_t sum_words(const unsigned char *bytes, size_t size) {
-  words sums[4] = {{0}};
-  for (size_t i = 0; i + sizeof sums <= size; i += sizeof sums) {
-    words line[4];
-    memcpy(line, bytes + i, sizeof line);
-    for (int k = 0; k < 4; k++) sums[k] += line[k];
+  words a = {0}, b = {0}, c = {0}, d = {0};
+  for (size_t i = 0; i + 4 * sizeof a <= size; i += 4 * sizeof a) {
+    const words *line = (const words *)(bytes + i);
+    a += line[0];
+    b += line[1];
+    c += line[2];
+    d += line[3];
   }
-  words sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  return sum[0] + sum[1];
+  a += b + c + d;
+  return a[0] + a[1];
 }
 
 /* Windows as above, each over the bytes after those of the last one. */

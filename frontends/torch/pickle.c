@@ -447,6 +447,7 @@ static enum status step(struct machine *m, enum opcode op) {
 }
 
 static enum status run(struct machine *m, struct object **out_root) {
+  TRY(reserve(m, &m->stack, &m->stack_capacity, 0, sizeof *m->stack, "values on the stack"));
   while (!m->stopped) {
     m->op_at = m->at;
     if (m->at == m->bytes.size) return fail(m, "the pickle ends without a STOP");

@@ -186,7 +186,8 @@ static void build(struct entry *entries, size_t count) {
   for (size_t i = 0; i < count; i++) {
     put("PK\1\2\x14\0\x14", 8);
     put_fields(&entries[i]);
-    put_number(0, 10);
+    put_number(0, 8);
+    put_number(0, 2);
     put_number(entries[i].begin, 4);
     put(entries[i].name, strlen(entries[i].name));
   }
@@ -260,6 +261,7 @@ Test(pth, pickles_that_must_not_be_read) {
       CASE("\x80\2NNb.", "data.pkl, byte 4: sets attributes of what is not a dict"),
       CASE("\x80\2NQ.", "data.pkl, byte 3: a persistent id that is not (\"storage\", type, key, location, elements)"),
       CASE("\x80\2N.N", "data.pkl has 1 bytes after its end"),
+      CASE("(t.", "holds no dict of tensors: expected a state dict"),
       CASE("\x80\2}.", "holds no dict of tensors: expected a state dict"),
       CASE(TENSOR("K\1K\2K\2\x86K\2K\1\x86"), "tensor \"w\": its last element is 4 of a storage of 4"),
       CASE(TENSOR("K\0K\2K\2\x86K\2K\2\x86"), "tensor \"w\": its last element is 4 of a storage of 4"),

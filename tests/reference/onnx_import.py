@@ -1,0 +1,256 @@
+"""ONNX models of PyTorch's two exporters, and single ops, against PyTorch and ONNX's reference evaluator.
+
+    onnx_import.py [--vitc PATH] [--compiled] [--only PART]
+
+Small models with seeded weights are exported with a static and with a dynamic batch, at several opsets, imported, run by the
+interpreter at batches 1 and 3 (with --compiled by the compiled object, too), and compared with the PyTorch model's output. Then
+what the compiler makes of them is compared with what it makes of the same weights imported without ONNX."""
+
+import argparse
+import contextlib
+import io
+import logging
+import re
+import tempfile
+
+import support
+from support import Checks, vitc
+from make_vits import SMALL, Importer, pixels, reseed, transformers_config
+
+import numpy as np
+import onnx
+import timm
+import torch
+import transformers
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+logging.disable(logging.WARNING)
+
+
+class Answer(nn.Module):
+    """A transformers model as a function from pixels to one tensor."""
+
+    def __init__(self, model, field):
+        super().__init__()
+        self.model, self.field = model, field
+
+    def forward(self, x):
+        return getattr(self.model(pixel_values=x), self.field)
+
+
+def transformers_model(model_class, config_class, field, seed, attention="sdpa", **args):
+    config = transformers_config(config_class, attn_implementation=attention, **args)
+    return Answer(reseed(model_class(config), seed), field).eval()
+
+
+def models():
+    t = transformers
+    return {
+        "timm ViT": reseed(timm.create_model("vit_tiny_patch16_224", **SMALL), 1),
+        "timm DeiT distilled": reseed(timm.create_model("deit_tiny_distilled_patch16_224", **SMALL), 2),
+        "transformers ViT": transformers_model(t.ViTForImageClassification, t.ViTConfig, "logits", 3, num_labels=5),
+        "transformers DINOv2": transformers_model(t.Dinov2Model, t.Dinov2Config, "pooler_output", 4, mlp_ratio=2),
+        "transformers CLIP": transformers_model(t.CLIPVisionModelWithProjection, t.CLIPVisionConfig, "image_embeds", 5,
+                                                projection_dim=24),
+    }
+
+
+def export(run, model, x, dynamo, opset, dynamic):
+    path = run.path(".onnx")
+    x = x if dynamic else x[:1]
+    options = dict(opset_version=opset, input_names=["x"], output_names=["y"], dynamo=dynamo)
+    if dynamic:
+        options |= dict(dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)) if dynamo else dict(dynamic_axes={"x": {0: "batch"}})
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        torch.onnx.export(model, (x,), path, **options)
+    return path
+
+
+def compare(run, name, source, x, want):
+    """Interpreter and, with --compiled, object, at batches 1 and 3. Returns the imported graph."""
+    graph = run.import_model(source)
+    programs = [graph]
+    if run.compiled:
+        programs.append(graph.with_suffix(".o"))
+        vitc("compile", graph, "-o", programs[1], "--batch", len(x))
+    for program in programs:
+        for batch in (1, len(x)):
+            got = run.output(program, torch.as_tensor(np.asarray(x[:batch])))
+            run.checks.close(f"{name}, batch {batch}, {program.suffix}", got, np.asarray(want[:batch]))
+    return graph
+
+
+EXPORTS = ((False, 14, False), (False, 17, True), (True, 18, False), (True, 21, True))
+
+
+def exporters(run):
+    x = pixels(32, 32)
+    for name, model in models().items():
+        want = model(x)
+        for dynamo, opset, dynamic in EXPORTS:
+            label = f"{name}, {'dynamo' if dynamo else 'TorchScript'} opset {opset}, {'dynamic' if dynamic else 'static'} batch"
+            run.checks.run(label, lambda: compare(run, label, export(run, model, x, dynamo, opset, dynamic), x, want))
+
+
+def other_forms(run):
+    """The oldest opset with decomposed attention, Gelu as one node, tanh, rectangles, mean pooling, half precision."""
+    x, t = pixels(32, 32), transformers
+    eager = transformers_model(t.ViTForImageClassification, t.ViTConfig, "logits", 11, attention="eager", num_labels=5)
+    tanh = transformers_model(t.ViTForImageClassification, t.ViTConfig, "logits", 12, num_labels=5, hidden_act="gelu_new")
+    mean = reseed(timm.create_model("vit_tiny_patch16_224", **SMALL | dict(global_pool="avg", init_values=0.1)), 13)
+    wide = reseed(timm.create_model("vit_tiny_patch16_224", **SMALL | dict(img_size=(24, 40))), 14)
+    plain = reseed(timm.create_model("vit_tiny_patch16_224", **SMALL), 15)
+    for block in plain.blocks:
+        block.attn.fused_attn = False
+    for name, model, pictures, dynamo, opset in (
+            ("opset 13, eager attention", eager, x, False, 13), ("opset 13, timm's own attention", plain, x, False, 13),
+            ("opset 20", eager, x, False, 20), ("opset 20, dynamo", plain, x, True, 20), ("tanh GELU", tanh, x, False, 16),
+            ("tanh GELU, dynamo", tanh, x, True, 18), ("mean pooling and layer scale", mean, x, False, 15),
+            ("mean pooling and layer scale, dynamo", mean, x, True, 19), ("24x40", wide, pixels(24, 40), True, 18)):
+        want = model(pictures)
+        run.checks.run(name, lambda: compare(run, name, export(run, model, pictures, dynamo, opset, True), pictures, want))
+    half = reseed(timm.create_model("vit_tiny_patch16_224", **SMALL), 16).half()
+    source = export(run, half, x.half(), False, 17, True)
+    compare(run, "float16", source, x, half.float()(x))
+
+
+def steps(graph):
+    return int(re.search(r"(\d+) steps", vitc("inspect", graph)).group(1))
+
+
+def fusion(run):
+    """As many steps as without ONNX, whichever exporter wrote the model."""
+    x = pixels(32, 32)
+    for arch in ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"):
+        model = reseed(timm.create_model(arch, **SMALL), 21)
+        want = steps(run.import_model(run.timm_folder(model)))
+        for dynamo, opset, dynamic in EXPORTS:
+            got = steps(run.import_model(export(run, model, x, dynamo, opset, dynamic)))
+            run.checks.check(f"fusion, {arch}, {'dynamo' if dynamo else 'TorchScript'} opset {opset}", got == want,
+                             f"{got} steps, wanted {want}")
+    model = reseed(transformers.ViTForImageClassification(transformers_config(transformers.ViTConfig, num_labels=5)), 22)
+    want = steps(run.import_model(run.transformers_folder(model)))
+    for dynamo, opset, dynamic in EXPORTS:
+        got = steps(run.import_model(export(run, Answer(model, "logits").eval(), x, dynamo, opset, dynamic)))
+        run.checks.check(f"fusion, transformers ViT, {'dynamo' if dynamo else 'TorchScript'} opset {opset}", got == want,
+                         f"{got} steps, wanted {want}")
+
+
+# ---- single ops
+
+
+def numbers(*shape, seed=0, positive=False):
+    values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return np.abs(values) + np.float32(0.5) if positive else values
+
+
+def op_model(run, nodes, constants, shape, opset=18):
+    graph = helper.make_graph(
+        nodes, "op", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    path = run.path(".onnx")
+    onnx.save(model, path)
+    return path
+
+
+def op_case(run, name, nodes, constants, *shape, opset=18):
+    """`nodes` from x to y."""
+    path = op_model(run, nodes, constants, shape, opset)
+    x = numbers(3, *shape, seed=5)
+    want = ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
+    run.checks.run(name, compare, run, name, path, x, want)
+
+
+def transposed_convolutions(run):
+    normalization = {key: numbers(4, seed=i, positive=i == 3) for i, key in enumerate(("gamma", "beta", "mean", "variance"))}
+    for kernel, stride, pads, more in ((4, 2, 1, 0), (2, 2, 0, 0), (3, 2, 1, 1), (3, 1, 1, 0), (5, 3, 1, 0), (4, 4, 0, 0)):
+        name = f"ConvTranspose {kernel}, stride {stride}, padding {pads}, output padding {more}"
+        constants = {"w": numbers(6, 4, kernel, kernel, seed=1), "b": numbers(4, seed=2)}
+        node = helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], strides=[stride] * 2, pads=[pads] * 4,
+                                output_padding=[more] * 2, kernel_shape=[kernel] * 2)
+        op_case(run, name, [node], constants, 6, 5, 7)
+        node.output[0] = "z"
+        after = helper.make_node("BatchNormalization", ["z", *normalization], ["y"], epsilon=1e-3)
+        op_case(run, f"{name}, BatchNormalization", [node, after], constants | normalization, 6, 5, 7)
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 1], pads=[1, 0, 0, 1])
+    op_case(run, "ConvTranspose of a rectangle", [node], {"w": numbers(3, 2, 4, 2)}, 3, 4, 6)
+
+
+def normalizations(run):
+    constants = {key: numbers(4, seed=i, positive=i == 3) for i, key in enumerate(("gamma", "beta", "mean", "variance"))}
+    op_case(run, "BatchNormalization", [helper.make_node("BatchNormalization", ["x", *constants], ["y"])], constants, 4, 5, 3)
+    filters = {"w": numbers(4, 3, 3, 3), "b": numbers(4)}
+    for inputs in (["x", "w"], ["x", "w", "b"]):
+        nodes = [helper.make_node("Conv", inputs, ["z"], pads=[1, 1, 1, 1]),
+                 helper.make_node("BatchNormalization", ["z", *constants], ["y"])]
+        op_case(run, f"Conv of {len(inputs)} inputs, BatchNormalization", nodes, filters | constants, 3, 6, 5)
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["z"], pads=[1, 1, 1, 1]),
+             helper.make_node("BatchNormalization", ["z", *constants], ["v"]), helper.make_node("Add", ["z", "v"], ["y"])]
+    op_case(run, "BatchNormalization of what is used twice", nodes, filters | constants, 3, 6, 5)
+    op_case(run, "GlobalAveragePool", [helper.make_node("GlobalAveragePool", ["x"], ["y"])], {}, 4, 5, 3)
+
+
+def resizes(run):
+    sizes = {"roi": np.zeros(0, np.float32), "scales": np.zeros(0, np.float32), "sizes": np.array([1, 2, 9, 5], np.int64)}
+    for mode in ("linear", "cubic", "nearest"):
+        for coordinates in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
+            node = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode=mode, coordinate_transformation_mode=coordinates,
+                                    nearest_mode="floor" if coordinates == "asymmetric" else "round_prefer_floor")
+            scales = {"scales": np.array([1, 1, 2, 1.5], np.float32)}
+            op_case(run, f"Resize {mode}, {coordinates}", [node], scales, 2, 5, 6)
+            node.input[:] = ["table", "roi", "scales", "sizes"]
+            node.output[0] = "t"
+            nodes = [node, helper.make_node("Add", ["x", "t"], ["y"])]
+            op_case(run, f"Resize {mode}, {coordinates} of a constant", nodes, sizes | {"table": numbers(1, 2, 4, 7)}, 2, 9, 5)
+
+
+def axes(run):
+    """The images leave axis 0 and come back."""
+    def ints(*values):
+        return np.array(values, np.int64)
+
+    node = helper.make_node
+    back = node("Transpose", ["z"], ["y"], perm=[1, 0, 2])
+    there = node("Transpose", ["x"], ["t"], perm=[1, 0, 2])
+    for name, middle, constants in (
+            ("Softmax", node("Softmax", ["t"], ["z"], axis=0), {}),
+            ("Slice", node("Slice", ["t", "from", "to", "along"], ["z"]), {"from": ints(1), "to": ints(3), "along": ints(0)}),
+            ("Gather", node("Gather", ["t", "rows"], ["z"], axis=0), {"rows": ints(3, 0, 3)}),
+            ("MatMul", node("MatMul", ["t", "w"], ["z"]), {"w": numbers(6, 5)}),
+            ("Concat", node("Concat", ["t", "t"], ["z"], axis=0), {}),
+            ("ReduceMean", node("ReduceMean", ["t", "along"], ["z"], keepdims=1), {"along": ints(0)}),
+            ("Mul", node("Mul", ["t", "row"], ["z"]), {"row": numbers(6)}),
+            ("Reshape", node("Reshape", ["t", "shape"], ["z"]), {"shape": ints(4, 0, -1)})):
+        op_case(run, f"images along axis 1: {name}", [there, middle, back], constants, 4, 6)
+    nodes = [node("Unsqueeze", ["x", "zero"], ["u"]), node("Transpose", ["u"], ["t"], perm=[2, 1, 0, 3]),
+             node("Squeeze", ["t", "two"], ["z"]), back]
+    op_case(run, "images along axis 1: Unsqueeze and Squeeze", nodes, {"zero": ints(0), "two": ints(2)}, 4, 6)
+    nodes = [node("Split", ["t"], ["a", "b"], axis=0, num_outputs=2), node("Sub", ["a", "b"], ["z"])]
+    op_case(run, "images along axis 1: Split", [there, *nodes, back], {}, 4, 6)
+
+
+PARTS = (exporters, other_forms, fusion, transposed_convolutions, normalizations, resizes, axes)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vitc", default=support.VITC)
+    parser.add_argument("--compiled", action="store_true", help="compile every model, too")
+    parser.add_argument("--only", help="of " + ", ".join(part.__name__ for part in PARTS))
+    arguments = parser.parse_args()
+    support.VITC = arguments.vitc
+    checks = Checks()
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        run = Importer(folder, checks, arguments.compiled)
+        for part in PARTS:
+            if arguments.only in (None, part.__name__):
+                checks.run(part.__name__, part, run)
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()

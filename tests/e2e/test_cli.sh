@@ -40,6 +40,31 @@ expect 0 "inspect a graph" "$vitc" inspect digits.json
 expect 0 "inspect an object" "$vitc" inspect digits.o
 expect 0 "bench --json" "$vitc" bench digits.o --json --seconds 1
 check "it is JSON" python3 -m json.tool stdout
+check "it names the CPU" grep -q '"cpu":"[^"]' stdout
+expect 2 "bench --per-op of an object without time stamps" "$vitc" bench digits.o --per-op
+check "it says how to compile" grep -q -e '--profile' stderr
+require "compile --profile" "$vitc" compile digits.json -o profiled.o --batch 2 --profile
+expect 0 "bench --per-op" "$vitc" bench profiled.o --per-op --runs 5 --batch 2 --threads 2
+check "it has the phases of a layer" grep -q '^gemm  *blocks\.0\.mlp\.fc1 ' stdout
+check "it sums those of all layers" grep -q '^gemm  *blocks\.\*\.mlp\.fc1 x[0-9]' stdout
+check "it has the rest" grep -q 'outside of phases' stdout
+expect 0 "bench --per-op --json of a graph" "$vitc" bench digits.json --per-op --json --runs 5 --cpu avx2
+cp stdout per_op.json
+expect 0 "inspect --json" "$vitc" inspect profiled.o --json
+cp stdout account.json
+check "bench measures the phases of the account" python3 -c '
+import json
+phases, account = json.load(open("per_op.json"))["phases"], json.load(open("account.json"))
+assert account["profile"] is True
+assert [p["name"] for p in phases] == [p["name"] for p in account["info"]["phases"]] and phases
+assert [p["flops"] for p in phases] == [p["flops"] for p in account["info"]["phases"]]'
+for model in digits.json digits.o; do "$vitc" inspect $model | sed -n '/^parameters /,$p' >"$model.txt"; done
+check "graph and object are described alike" cmp digits.json.txt digits.o.txt
+check "and at length" grep -q 'layer norm  *blocks\.0\.norm1' digits.o.txt
+printf 'run 2\nrun 1\nquit\n' >requests
+check "bench --worker answers" test "$("$vitc" bench digits.o --worker --input pixels.npy --output worker.npy <requests |
+  grep -c -x -E 'ready|[0-9]+\.[0-9]+')" = 4
+check "with the same bits" cmp worker.npy object.npy
 
 rejects "import: no such source" missing "$vitc" import missing -o a.json
 rejects "compile: no such graph" missing.json "$vitc" compile missing.json -o a.o

@@ -73,6 +73,42 @@ rm bad/digits.safetensors
 rejects "weights missing" bad/digits.safetensors "$vitc" compile bad/digits.json -o bad/out.o
 check "no object of any of them" absent bad/out.o bad/out.h
 
+# Checkpoints of torch.save.
+for form in checkpoint checkpoint_legacy; do
+  size=$(stat -c %s "$root/tests/golden/$form.pth")
+  for at in 0 3 15 40 $((size / 3)) $((size / 2)) $((size - 1)); do
+    python3 break.py "$root/tests/golden/$form.pth" cut $at bad.pth
+    rejects "$form cut at $at" bad.pth "$vitc" import bad.pth -o bad/out.json
+  done
+done
+cat >bombs.py <<'EOT'
+import os
+import pickle
+import zipfile
+
+
+class Command:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def archive(name, pickled, **options):
+    with zipfile.ZipFile(name, "w", **options) as target:
+        target.writestr("archive/data.pkl", pickled)
+
+
+archive("command.pth", pickle.dumps({"model": Command()}, 2))
+archive("compressed.pth", bytes(300 << 20), compression=zipfile.ZIP_DEFLATED)
+archive("deep.pth", b"\x80\2N" + b"\x85" * 20_000_000 + b".")
+archive("wide.pth", b"\x80\2(" + b"]" * 20_000_000 + b"t.")
+EOT
+python3 bombs.py
+for bomb in command compressed deep wide; do
+  rejects "checkpoint that is $bomb" $bomb.pth "$vitc" import $bomb.pth -o bad/out.json
+done
+check "nothing was run" absent ran
+check "no graph of any of them" absent bad/out.json bad/out.safetensors
+
 # Images.
 size=$(stat -c %s "$image")
 for at in 0 1 8 20 40 $((size / 2)) $((size - 13)); do

@@ -1,6 +1,7 @@
 /* Requires: canonical, so that constants lie in constants.
- * Ensures: Gelu and LayerNormalization stand for their decomposed forms: x * (1 + erf(x / sqrt 2)) / 2 in any order of the
- *          factors; (x - mean) / sqrt(var + epsilon) over the last axis, with scale and bias where they follow.
+ * Ensures: Gelu and LayerNormalization stand for their decomposed forms: x * (1 + erf(x / sqrt 2)) / 2, and with
+ *          tanh(sqrt(2 / pi) * (x + 0.044715 x^3)) for the erf, in any order of the factors; (x - mean) / sqrt(var + epsilon)
+ *          over the last axis, with scale and bias where they follow.
  * Breaks: nothing; results differ in rounding. */
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -51,17 +52,42 @@ static void collect_factors(const struct value *value, int depth, struct factors
   }
 }
 
-static void compose_gelu(struct graph *graph, struct node *erf) {
-  struct value *x = gelu_input(erf->inputs[0]);
-  const struct node *sum = only_user(graph, erf->outputs[0], OP_add);
+/* Whether `value` is 0.044715 x^3, the cube as a power or as a product. */
+static bool is_cubic_term(const struct value *value, const struct value *x) {
+  const struct node *node = producer_of(value, OP_mul);
+  const struct node *power = node != NULL ? producer_of(beside_scalar(node, 0.044715), OP_pow) : NULL;
+  if (power != NULL) return power->inputs[0] == x && scalar_is(power->inputs[1], 3);
+  struct factors factors = {.x = x, .scalar = 1};
+  collect_factors(value, 0, &factors);
+  return factors.x_count == 3 && factors.other_count == 0 && fabs(factors.scalar - 0.044715) <= 1e-6 * 0.044715;
+}
+
+/* x of tanh's argument sqrt(2 / pi) * (x + 0.044715 x^3). */
+static struct value *tanh_gelu_input(const struct value *argument) {
+  const struct node *node = producer_of(argument, OP_mul);
+  const struct node *sum = node != NULL ? producer_of(beside_scalar(node, sqrt(2 / 3.14159265358979324)), OP_add) : NULL;
+  for (int i = 0; sum != NULL && i < 2; i++)
+    if (is_cubic_term(sum->inputs[1 - i], sum->inputs[i])) return sum->inputs[i];
+  return NULL;
+}
+
+static struct value *build_gelu(struct graph *graph, struct node *before, struct value *x, enum op inner) {
+  struct node *gelu = build_node(graph, before, OP_gelu, &x, 1, before->outputs[0]->name);
+  if (inner == OP_tanh) node_set_string(graph, gelu, "approximate", "tanh");
+  return finish_node(graph, gelu);
+}
+
+/* `inner` is the Erf or the Tanh. */
+static void compose_gelu(struct graph *graph, struct node *inner) {
+  struct value *x = inner->op == OP_erf ? gelu_input(inner->inputs[0]) : tanh_gelu_input(inner->inputs[0]);
+  const struct node *sum = only_user(graph, inner->outputs[0], OP_add);
   if (x == NULL || sum == NULL || beside_scalar(sum, 1) == NULL) return;
   struct node *product = only_user(graph, sum->outputs[0], OP_mul);
   for (int climbs = 0; product != NULL && climbs < 3; climbs++) {
     struct factors factors = {.x = x, .term = sum->outputs[0], .scalar = 1};
     collect_factors(product->outputs[0], 0, &factors);
     if (factors.x_count == 1 && factors.term_count == 1 && factors.other_count == 0 && factors.scalar == 0.5) {
-      const char *name = product->outputs[0]->name;
-      replace_value(graph, product->outputs[0], build_unary(graph, product, OP_gelu, x, name));
+      replace_value(graph, product->outputs[0], build_gelu(graph, product, x, inner->op));
       return;
     }
     product = only_user(graph, product->outputs[0], OP_mul);
@@ -133,7 +159,7 @@ static void compose_layer_norm(struct graph *graph, struct node *quotient) {
 
 enum status pass_compose_ops(struct graph *graph) {
   for (struct node *node = graph->first; node != NULL; node = node->next) {
-    if (node->op == OP_erf && node_plain(node)) compose_gelu(graph, node);
+    if ((node->op == OP_erf || node->op == OP_tanh) && node_plain(node)) compose_gelu(graph, node);
     if (node->op == OP_div && node_plain(node)) compose_layer_norm(graph, node);
   }
   sweep_dead(graph);

@@ -65,7 +65,7 @@ static enum status read_extents(struct importer *im, const struct tensor *scales
     double number = element_load(given->dtype, given->data, axis), extent = (double)extents[axis];
     double wanted = by_size ? number : floor(extent * number);
     if (axis < 2 && wanted != extent) return importer_fail(im, "resizes axis %d; only the last two are supported", axis);
-    if (!(wanted >= 1 && wanted <= EXTENT_MAX && extent <= EXTENT_MAX))
+    if (!(wanted >= 1 && wanted <= (double)EXTENT_MAX && extent <= (double)EXTENT_MAX))
       return importer_fail(im, "resizes axis %d from %g to %g, expected 1 to %d", axis, extent, wanted, EXTENT_MAX);
     if (axis < 2) continue;
     out->in[axis - 2] = extents[axis];

@@ -38,6 +38,10 @@ int64_t gemm_split_panels(const struct target_level *level, const struct gemm_de
   return panels < tile ? panels : tile;
 }
 
+int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc *desc) {
+  return desc->m == 1 ? 1 : tile_rows(desc->m, level->mr).count;
+}
+
 /* With one row an image, rows of different images make the tiles: then images are the rows of one image. */
 static void choose_heights(const struct emit *e, struct gemm *gemm) {
   struct gemm_desc *desc = &gemm->desc;
@@ -81,50 +85,68 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
   gemm->a_lines = (lines + columns - 1) / columns;
 }
 
-/* All tiles of one height from row `begin` to `end`, the columns of a block innermost so that A's rows stay in L1. */
-static void emit_height(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int height, int width,
-                        emit_value image, const emit_value *rows, const emit_value *panels) {
+/* One row of tiles: the columns of a block innermost, so that A's rows stay in L1. */
+static void emit_row(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int height, int width,
+                     emit_value image, emit_value row, const emit_value *panels) {
   int panel_count[] = {gemm->tile_panels, gemm->remainder_panels, 1};
-  struct emit_loop row, panel;
-  emit_loop_begin(e, &row, rows[0], rows[1], gemm->heights[height], NULL, 0, EMIT_MAYBE_EMPTY);
+  struct emit_loop panel;
   emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
   emit_value from = emit_sub(e, panel.index, panels[0]);
   emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, gemm_panel_stride(gemm->desc.k))));
   /* The next rows of A, a share of them with each tile of the block. */
-  emit_value next_row = emit_add(e, row.index, emit_i64(e, gemm->heights[height]));
+  emit_value next_row = emit_add(e, row, emit_i64(e, gemm->heights[height]));
   emit_value share = LLVMBuildUDiv(e->builder, from, emit_i64(e, gemm->tile_panels), "");
   emit_value next_a = emit_at(e, part->a, emit_mul(e, next_row, emit_i64(e, gemm->desc.a_row_stride)));
   next_a = emit_at(e, next_a, emit_mul(e, image, emit_i64(e, gemm->desc.a_image_stride)));
   next_a = emit_at(e, next_a, emit_mul(e, share, emit_i64(e, gemm->a_lines * 16)));
-  emit_value arguments[] = {part->a, part->b, emit_parameter(e, 2), part->operands, image, row.index, panel.index,
-                            next_b,  next_a};
+  emit_value arguments[] = {part->a, part->b, emit_parameter(e, 2), part->operands, image, row, panel.index, next_b, next_a};
   emit_call(e, part->tile[height][width], arguments, 9);
   emit_loop_end(e, &panel, NULL);
-  emit_loop_end(e, &row, NULL);
 }
 
-/* Every row of every image for the panels [panels[0], panels[1]), which are not empty; panels[2] points to the next ones. */
+/* Rows are images, and their number is known only here: full tiles, then narrower ones. */
+static void emit_image_rows(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int width,
+                            const emit_value *panels) {
+  emit_value begin = emit_i64(e, 0), images = emit_parameter(e, 4);
+  for (int i = 0; i < gemm->height_count; i++) {
+    emit_value height = emit_i64(e, gemm->heights[i]), left = emit_sub(e, images, begin);
+    emit_value end = emit_add(e, begin, emit_mul(e, LLVMBuildSDiv(e->builder, left, height, ""), height));
+    struct emit_loop row;
+    emit_loop_begin(e, &row, begin, end, gemm->heights[i], NULL, 0, EMIT_MAYBE_EMPTY);
+    emit_row(e, gemm, part, i, width, emit_i64(e, 0), row.index, panels);
+    emit_loop_end(e, &row, NULL);
+    begin = end;
+  }
+}
+
+/* The row tiles of this call for the panels [panels[0], panels[1]), which are not empty; panels[2] points to the next ones. */
 static void emit_block(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int width,
                        const emit_value *panels) {
-  emit_value zero = emit_i64(e, 0), images = emit_parameter(e, 4);
   if (gemm->rows_are_images) {
-    emit_value rows[2] = {zero, zero};
-    for (int i = 0; i < gemm->height_count; i++) {
-      emit_value height = emit_i64(e, gemm->heights[i]), left = emit_sub(e, images, rows[0]);
-      rows[1] = emit_add(e, rows[0], emit_mul(e, LLVMBuildSDiv(e->builder, left, height, ""), height));
-      emit_height(e, gemm, part, i, width, zero, rows, panels);
-      rows[0] = rows[1];
-    }
+    emit_image_rows(e, gemm, part, width, panels);
     return;
   }
   struct row_tiles tiles = tile_rows(gemm->desc.m, e->level->mr);
-  int64_t tall_rows = tiles.tall * tiles.height;
-  emit_value tall[] = {zero, emit_i64(e, tall_rows)}, rest[] = {emit_i64(e, tall_rows), emit_i64(e, gemm->desc.m)};
-  struct emit_loop image;
-  emit_loop_begin(e, &image, zero, images, 1, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_height(e, gemm, part, 0, width, image.index, tall, panels);
-  if (gemm->height_count > 1) emit_height(e, gemm, part, 1, width, image.index, rest, panels);
-  emit_loop_end(e, &image, NULL);
+  emit_value count = emit_i64(e, tiles.count), tall = emit_i64(e, tiles.tall);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_parameter(e, 7), emit_parameter(e, 8), 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value image = LLVMBuildUDiv(e->builder, loop.index, count, "");
+  emit_value tile = LLVMBuildURem(e->builder, loop.index, count, "");
+  emit_value shorter = emit_max(e, emit_sub(e, tile, tall), emit_i64(e, 0));
+  emit_value row = emit_sub(e, emit_mul(e, tile, emit_i64(e, tiles.height)), shorter);
+  if (gemm->height_count == 1) {
+    emit_row(e, gemm, part, 0, width, image, row, panels);
+  } else {
+    emit_value is_tall = LLVMBuildICmp(e->builder, LLVMIntSLT, tile, tall, "");
+    struct emit_if branch;
+    emit_if_begin(e, &branch, is_tall);
+    emit_row(e, gemm, part, 0, width, image, row, panels);
+    emit_if_end(e, &branch);
+    emit_if_begin(e, &branch, LLVMBuildNot(e->builder, is_tall, ""));
+    emit_row(e, gemm, part, 1, width, image, row, panels);
+    emit_if_end(e, &branch);
+  }
+  emit_loop_end(e, &loop, NULL);
 }
 
 /* Panels in blocks of full tiles; then what is left at the end of the range: the matrix's own remainder in one tile, or, where
@@ -213,8 +235,8 @@ emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_f32_m%lld_n%lld_k%lld_%s", stages, (long long)desc->m, (long long)desc->n, (long long)desc->k,
            e->level->name);
-  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64};
-  emit_value function = emit_function_begin(e, name, e->void_type, types, 7);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i64};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 9);
   emit_parts(e, &gemm, &first, &others);
   emit_function_end(e);
   kernel_add(e, "gemm", desc, sizeof *desc, function);

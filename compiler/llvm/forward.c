@@ -14,15 +14,15 @@ emit_value context_load_pointer(struct emit *e, emit_value context, int64_t slot
 
 /* One parallel loop: by the caller's threads, or here. */
 static emit_value emit_launch(struct emit *e) {
-  LLVMTypeRef parameters[] = {e->pointer, e->pointer, e->pointer};
+  LLVMTypeRef parameters[] = {e->pointer, e->pointer, e->pointer, e->i64};
   char name[64];
   snprintf(name, sizeof name, "launch_%s", e->level->name);
-  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 3);
+  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 4);
   emit_value context = emit_parameter(e, 0), parallel = emit_parameter(e, 1), task = emit_parameter(e, 2);
-  emit_value threads = context_load(e, context, CONTEXT_THREADS);
+  emit_value tasks = emit_parameter(e, 3);
   LLVMBasicBlockRef alone = LLVMAppendBasicBlockInContext(e->context, function, "alone");
   LLVMBasicBlockRef many = LLVMAppendBasicBlockInContext(e->context, function, "many");
-  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntEQ, threads, emit_i64(e, 1), ""), alone, many);
+  LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntEQ, tasks, emit_i64(e, 1), ""), alone, many);
   LLVMPositionBuilderAtEnd(e->builder, alone);
   LLVMTypeRef task_types[] = {e->pointer, e->i32};
   LLVMTypeRef task_type = LLVMFunctionType(e->void_type, task_types, 2, 0);
@@ -32,7 +32,7 @@ static emit_value emit_launch(struct emit *e) {
   LLVMPositionBuilderAtEnd(e->builder, many);
   LLVMTypeRef run_types[] = {e->pointer, e->i32, e->pointer, e->pointer};
   LLVMTypeRef run_type = LLVMFunctionType(e->void_type, run_types, 4, 0);
-  LLVMValueRef run_arguments[] = {context_load_pointer(e, parallel, 1), LLVMBuildTrunc(e->builder, threads, e->i32, ""), task,
+  LLVMValueRef run_arguments[] = {context_load_pointer(e, parallel, 1), LLVMBuildTrunc(e->builder, tasks, e->i32, ""), task,
                                   context};
   LLVMBuildCall2(e->builder, run_type, context_load_pointer(e, parallel, 0), run_arguments, 4, "");
   emit_function_end(e);
@@ -96,9 +96,10 @@ emit_value lower_forward(struct lowering *l) {
   LLVMTypeRef parameters[] = {e->pointer, e->pointer};
   emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
   for (int i = 0; i < l->phase_count; i++) {
-    emit_value arguments[] = {emit_parameter(e, 0), emit_parameter(e, 1), l->phases[i]};
+    emit_value context = emit_parameter(e, 0), tasks = context_load(e, context, l->phases[i].tasks);
+    emit_value arguments[] = {context, emit_parameter(e, 1), l->phases[i].function, tasks};
     emit_value before = l->profile ? ticks(e) : NULL;
-    emit_call(e, launch, arguments, 3);
+    emit_call(e, launch, arguments, 4);
     if (l->profile) count_phase(e, l->plan, i, before);
   }
   emit_function_end(e);

@@ -34,10 +34,11 @@ enum { STAGES_MAX = 16 };
  * panels of 16 columns, [ceil(n / 16)][k][16] fp32, the last panel padded with zeros; panel stride is
  * gemm_panel_stride(k) elements.
  * Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t images,
- *                 int64_t panel_begin, int64_t panel_end)
+ *                 int64_t panel_begin, int64_t panel_end, int64_t tile_begin, int64_t tile_end)
  * operands[s] belongs to stages[s] (pointer to its element (0, 0, 0); unused entries are not read). Panels are in units of 16
- * columns; any range may be asked for, so N can be split among threads. A and C don't overlap; a MATRIX operand may be C.
- * With m == 1 rows of different images are tiled together. Prefetches (never loads) may go past the ends of A and B: what
+ * columns, tiles are row tiles, those of all images counted through: any ranges may be asked for, so both can be split among
+ * threads. A and C don't overlap; a MATRIX operand may be C. With m == 1 rows of different images are tiled together, all
+ * images are computed and the tiles are not looked at. Prefetches (never loads) may go past the ends of A and B: what
  * follows B in memory is best the B of the next GEMM. */
 struct gemm_desc {
   int64_t m, n, k;
@@ -51,6 +52,9 @@ emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc);
 
 /* The number of panels that a split among threads should not cut: a multiple of the tile's width. */
 int64_t gemm_split_panels(const struct target_level *level, const struct gemm_desc *desc);
+
+/* Row tiles of one image. */
+int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc *desc);
 
 /* ---- Attention: out[g][i][h*v_dim..] = softmax(scale * q k^T) v for each head h, without a (q_rows x k_rows) matrix in
  * memory. Two functions, run one after the other with all of the first done before the second starts: attention_pack: void

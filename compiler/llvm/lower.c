@@ -14,10 +14,10 @@ struct phase {
   struct lowering *l;
   struct emit *e;
   const struct step *step;
-  emit_value context, index, threads, images;
+  emit_value context, index, tasks, images;
 };
 
-static struct phase phase_begin(struct lowering *l, const struct step *step, const char *what) {
+static struct phase phase_begin(struct lowering *l, const struct step *step, const char *what, int tasks) {
   struct emit *e = l->emit;
   char name[128];
   snprintf(name, sizeof name, "phase%d_%s_%s", l->phase_count, what, e->level->name);
@@ -25,13 +25,13 @@ static struct phase phase_begin(struct lowering *l, const struct step *step, con
   emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
   if (l->phase_count == l->phase_capacity) {
     l->phase_capacity = l->phase_capacity * 2 + 64;
-    l->phases = realloc(l->phases, (size_t)l->phase_capacity * sizeof(emit_value));
+    l->phases = realloc(l->phases, (size_t)l->phase_capacity * sizeof *l->phases);
     if (l->phases == NULL) abort();
   }
-  l->phases[l->phase_count++] = function;
+  l->phases[l->phase_count++] = (struct phase_entry){function, tasks};
   struct phase phase = {.l = l, .e = e, .step = step, .context = emit_parameter(e, 0)};
   phase.index = LLVMBuildZExt(e->builder, emit_parameter(e, 1), e->i64, "");
-  phase.threads = context_load(e, phase.context, CONTEXT_THREADS);
+  phase.tasks = context_load(e, phase.context, tasks);
   phase.images = step->batched ? context_load(e, phase.context, CONTEXT_IMAGES) : emit_i64(e, 1);
   return phase;
 }
@@ -44,8 +44,8 @@ static void phase_end(struct phase *phase) {
 static void split(struct phase *phase, emit_value units, emit_value *out_begin, emit_value *out_end) {
   struct emit *e = phase->e;
   emit_value next = emit_add(e, phase->index, emit_i64(e, 1));
-  *out_begin = LLVMBuildUDiv(e->builder, emit_mul(e, units, phase->index), phase->threads, "");
-  *out_end = LLVMBuildUDiv(e->builder, emit_mul(e, units, next), phase->threads, "");
+  *out_begin = LLVMBuildUDiv(e->builder, emit_mul(e, units, phase->index), phase->tasks, "");
+  *out_end = LLVMBuildUDiv(e->builder, emit_mul(e, units, next), phase->tasks, "");
 }
 
 static void split_per_image(struct phase *phase, int64_t units, emit_value *out_begin, emit_value *out_end) {
@@ -129,7 +129,7 @@ static void layer_norm_phase(struct lowering *l, const struct step *step) {
   desc.epsilon = (float)node_float(norm, "epsilon");
   desc.has_bias = norm->input_count > 2 && norm->inputs[2] != NULL;
   emit_value kernel = emit_rows(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, "layer_norm");
+  struct phase phase = phase_begin(l, step, "layer_norm", CONTEXT_THREADS);
   const struct view *operands[] = {&step->inputs[2], desc.has_bias ? &step->inputs[3] : NULL};
   split_per_image(&phase, desc.rows, &begin, &end);
   emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
@@ -140,6 +140,49 @@ static void layer_norm_phase(struct lowering *l, const struct step *step) {
                             end};
   emit_call(l->emit, kernel, arguments, 6);
   phase_end(&phase);
+}
+
+struct gemm_call {
+  emit_value kernel, arguments[9];
+  emit_value tiles;      /* row tiles of all images */
+  int64_t width, panels; /* of a tile, of B */
+};
+
+/* Columns of tiles [begin, end), and of each the row tiles [tile, tile_end); nothing when the range of columns is empty. */
+static void gemm_part(struct phase *phase, struct gemm_call *call, emit_value begin, emit_value end, emit_value tile,
+                      emit_value tile_end) {
+  struct emit *e = phase->e;
+  struct emit_if some;
+  emit_if_begin(e, &some, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""));
+  emit_value width = emit_i64(e, call->width);
+  call->arguments[5] = emit_mul(e, begin, width);
+  call->arguments[6] = emit_min(e, emit_mul(e, end, width), emit_i64(e, call->panels));
+  call->arguments[7] = tile;
+  call->arguments[8] = tile_end;
+  emit_call(e, call->kernel, call->arguments, 9);
+  emit_if_end(e, &some);
+}
+
+/* This task's tiles, counted down the columns: the end of a column, whole columns, the beginning of one. However many tasks
+ * there are, they differ by one tile at most. */
+static void gemm_calls(struct phase *phase, struct gemm_call *call) {
+  struct emit *e = phase->e;
+  emit_value columns = emit_i64(e, (call->panels + call->width - 1) / call->width), zero = emit_i64(e, 0), begin, end;
+  split(phase, emit_mul(e, columns, call->tiles), &begin, &end);
+  emit_value column = LLVMBuildUDiv(e->builder, begin, call->tiles, ""),
+             tile = LLVMBuildURem(e->builder, begin, call->tiles, "");
+  emit_value last = LLVMBuildUDiv(e->builder, end, call->tiles, ""),
+             last_tile = LLVMBuildURem(e->builder, end, call->tiles, "");
+  emit_value one_column = LLVMBuildICmp(e->builder, LLVMIntEQ, column, last, "");
+  emit_value cut = LLVMBuildOr(e->builder, one_column, LLVMBuildICmp(e->builder, LLVMIntNE, tile, zero, ""), "");
+  emit_value some = LLVMBuildAnd(e->builder, cut, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""), "");
+  emit_value next = emit_add(e, column, LLVMBuildZExt(e->builder, cut, e->i64, ""));
+  emit_value first_end = emit_add(e, column, LLVMBuildZExt(e->builder, some, e->i64, ""));
+  gemm_part(phase, call, column, first_end, tile, emit_select(e, one_column, last_tile, call->tiles));
+  gemm_part(phase, call, next, last, zero, call->tiles);
+  emit_value tail = LLVMBuildAnd(e->builder, LLVMBuildNot(e->builder, one_column, ""),
+                                 LLVMBuildICmp(e->builder, LLVMIntNE, last_tile, zero, ""), "");
+  gemm_part(phase, call, last, emit_add(e, last, LLVMBuildZExt(e->builder, tail, e->i64, "")), zero, last_tile);
 }
 
 static void gemm_phase(struct lowering *l, const struct step *step) {
@@ -158,24 +201,19 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
     desc.stages[i] = gemm_stage(step, &step->stages[i]);
     if (step->stages[i].operand >= 0) operands[i] = &step->inputs[step->stages[i].operand];
   }
-  emit_value kernel = emit_gemm(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, "gemm");
+  struct gemm_call call = {.kernel = emit_gemm(l->emit, &desc)};
+  struct phase phase = phase_begin(l, step, "gemm", CONTEXT_TASKS);
   struct emit *e = phase.e;
-  int64_t unit = gemm_split_panels(e->level, &desc), panels = (desc.n + 15) / 16;
-  split(&phase, emit_i64(e, (panels + unit - 1) / unit), &begin, &end);
-  begin = emit_mul(e, begin, emit_i64(e, unit));
-  end = emit_min(e, emit_mul(e, end, emit_i64(e, unit)), emit_i64(e, panels));
-  emit_value arguments[] = {view_pointer(&phase, a),
-                            view_pointer(&phase, &step->inputs[1]),
-                            view_pointer(&phase, &step->out),
-                            pointer_array(&phase, operands, step->stage_count),
-                            phase.images,
-                            begin,
-                            end};
-  struct emit_if some;
-  emit_if_begin(e, &some, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""));
-  emit_call(e, kernel, arguments, 7);
-  emit_if_end(e, &some);
+  call.arguments[0] = view_pointer(&phase, a);
+  call.arguments[1] = view_pointer(&phase, &step->inputs[1]);
+  call.arguments[2] = view_pointer(&phase, &step->out);
+  call.arguments[3] = pointer_array(&phase, operands, step->stage_count);
+  call.arguments[4] = phase.images;
+  call.width = gemm_split_panels(e->level, &desc);
+  call.panels = (desc.n + 15) / 16;
+  emit_value tiles = emit_i64(e, gemm_row_tiles(e->level, &desc));
+  call.tiles = desc.m == 1 ? emit_i64(e, 1) : emit_mul(e, phase.images, tiles);
+  gemm_calls(&phase, &call);
   phase_end(&phase);
 }
 
@@ -206,12 +244,12 @@ static void attention_phases(struct lowering *l, const struct step *step) {
   desc.scale = (float)(scale != 0 ? scale : 1.0 / __builtin_sqrt((double)desc.head_dim));
   assert(attention_packed_floats(&desc) == pack_keys_floats(desc.k_rows, desc.head_dim));
   emit_value pack = emit_attention_pack(l->emit, &desc), run = emit_attention(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, "attention_pack");
+  struct phase phase = phase_begin(l, step, "attention_pack", CONTEXT_THREADS);
   split_per_image(&phase, desc.heads, &begin, &end);
   emit_value pack_arguments[] = {view_pointer(&phase, k), view_pointer(&phase, &step->scratch), phase.images, begin, end};
   emit_call(l->emit, pack, pack_arguments, 5);
   phase_end(&phase);
-  phase = phase_begin(l, step, "attention");
+  phase = phase_begin(l, step, "attention", CONTEXT_TASKS);
   split_per_image(&phase, desc.heads * attention_row_tiles(l->emit->level, &desc), &begin, &end);
   emit_value run_arguments[] = {view_pointer(&phase, q),
                                 view_pointer(&phase, &step->scratch),
@@ -235,7 +273,7 @@ static void rows_phase(struct lowering *l, const struct step *step) {
   if (desc.op == OP_layer_normalization) desc.epsilon = (float)node_float(step->node, "epsilon");
   desc.has_bias = step->input_count > 2;
   emit_value kernel = emit_rows(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, desc.op == OP_softmax ? "softmax" : "layer_norm");
+  struct phase phase = phase_begin(l, step, desc.op == OP_softmax ? "softmax" : "layer_norm", CONTEXT_THREADS);
   const struct view *operands[] = {step->input_count > 1 ? &step->inputs[1] : NULL, desc.has_bias ? &step->inputs[2] : NULL};
   split_per_image(&phase, desc.rows, &begin, &end);
   emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
@@ -265,7 +303,7 @@ static void copy_dims(const struct shape *shape, int64_t *out_rank, int64_t *out
 }
 
 static void generic_phase(struct lowering *l, const struct step *step, const char *what, emit_value kernel, int64_t units) {
-  struct phase phase = phase_begin(l, step, what);
+  struct phase phase = phase_begin(l, step, what, step->kind == STEP_STRIDED ? CONTEXT_THREADS : CONTEXT_TASKS);
   emit_value begin, end;
   split_per_image(&phase, units, &begin, &end);
   const struct view *inputs[STEP_INPUTS_MAX];

@@ -2,22 +2,29 @@
  * level, and the public functions around them.
  *
  * The run context is an array of 64-bit words on the stack of the run function, shared read-only by all tasks:
- * threads, images of this group, arena, weights, then the input and output pointers of this group, and in a profiled build a
- * pointer to one counter for each phase, to which each phase adds its time stamp counter's ticks. */
+ * threads, tasks of a long loop, images of this group, arena, weights, then the input and output pointers of this group, and in
+ * a profiled build a pointer to one counter for each phase, to which each phase adds its time stamp counter's ticks. */
 #ifndef VITC_LLVM_LOWER_H
 #define VITC_LLVM_LOWER_H
 
 #include "llvm/emit.h"
 #include "plan/plan.h"
 
-enum { CONTEXT_THREADS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_TENSORS };
+enum { CONTEXT_THREADS, CONTEXT_TASKS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_TENSORS };
+
+/* With one thread a loop is one task. With more a long loop is a few for each: whoever is slow leaves some of its own to
+ * others. A short loop (rows, copies) is one for each: it ends before that could pay. */
+enum { TASKS_PER_THREAD = 4 };
 
 struct lowering {
   struct emit *emit;
   const struct plan *plan;
   const char *name; /* of the model */
   bool profile;
-  emit_value *phases; /* task functions in order: void (void *context, uint32_t index) */
+  struct phase_entry {
+    emit_value function; /* void (void *context, uint32_t index) */
+    int tasks;           /* CONTEXT_TASKS or CONTEXT_THREADS: how many it is run as */
+  } *phases;             /* in order */
   int phase_count, phase_capacity;
 };
 

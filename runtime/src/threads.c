@@ -15,10 +15,17 @@
 
 enum { SPIN_NANOSECONDS = 20000, PAUSES_PER_CLOCK = 16, CACHE_LINE = 64 };
 
-/* One word per worker says whose turn it is. The caller posts by RUN and waits until that word is something else; the worker
- * goes back to IDLE. Whoever has waited long enough says so in the word (ASLEEP: the worker, AWAITED: the caller) and blocks on
- * it, and only then does the other side pay for a system call. QUIT ends the worker. */
-enum turn { IDLE, ASLEEP, RUN, AWAITED, QUIT };
+/* One word per worker says whose turn it is. The caller posts RUN; the worker accepts by BUSY and goes back to IDLE. A RUN that
+ * is not accepted when all tasks are done is taken back: a loop never waits for a thread to wake up. Whoever has waited long
+ * enough says so in the word (ASLEEP: the worker, AWAITED: the caller of a BUSY worker) and blocks on it, and only then does
+ * the other side pay for a system call. QUIT ends the worker. */
+enum turn { IDLE, ASLEEP, RUN, BUSY, AWAITED, QUIT };
+
+/* The tasks of a thread that are not taken yet: the first in the low half, past the last in the high half. The thread takes
+ * from the front, those that have run out of tasks from the back. */
+struct share {
+  _Alignas(CACHE_LINE) _Atomic uint64_t tasks;
+};
 
 struct worker {
   _Alignas(CACHE_LINE) atomic_uint turn;
@@ -36,10 +43,10 @@ struct vitc_pool {
   long spin_nanoseconds;
   pthread_mutex_t loop; /* held for one loop: calls of run wait for each other here */
   /* The loop. Written before RUN is posted and read after it is seen, so the turn orders them. */
-  uint32_t count;
   vitc_task task;
   void *context;
-  struct worker workers[]; /* threads - 1: the caller of run is thread 0 */
+  struct share *shares;    /* of each thread; the caller of run is thread 0 */
+  struct worker workers[]; /* threads - 1 */
 };
 
 #if defined(__linux__)
@@ -122,22 +129,56 @@ static unsigned await(struct worker *worker, unsigned turn, unsigned blocked) {
   return now;
 }
 
-/* Task i of a loop runs on thread i modulo the number of threads. */
-static void run_share(const vitc_pool *pool, uint32_t thread) {
-  for (uint64_t i = thread; i < pool->count; i += pool->threads) pool->task(pool->context, (uint32_t)i);
+static uint64_t share_of(uint32_t count, uint32_t threads, uint32_t thread) {
+  uint64_t first = (uint64_t)count * thread / threads, end = (uint64_t)count * (thread + 1) / threads;
+  return end << 32 | first;
+}
+
+/* Takes one task of a share, or returns 0 when none is left. */
+static int take(struct share *share, int from_back, uint32_t *out_task) {
+  uint64_t tasks = atomic_load_explicit(&share->tasks, memory_order_relaxed), rest;
+  uint32_t first, end;
+  do {
+    first = (uint32_t)tasks;
+    end = (uint32_t)(tasks >> 32);
+    if (first >= end) return 0;
+    *out_task = from_back ? end - 1 : first;
+    rest = from_back ? (uint64_t)(end - 1) << 32 | first : (uint64_t)end << 32 | (first + 1);
+  } while (!atomic_compare_exchange_weak_explicit(&share->tasks, &tasks, rest, memory_order_relaxed, memory_order_relaxed));
+  return 1;
+}
+
+/* A thread's own tasks, then, from the next thread on, what others have not begun. */
+static void run_tasks(vitc_pool *pool, uint32_t thread) {
+  uint32_t task;
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    uint32_t victim = (thread + i) % pool->threads;
+    while (take(&pool->shares[victim], i > 0, &task)) pool->task(pool->context, task);
+  }
 }
 
 static void *work(void *argument) {
   struct worker *worker = argument;
-  while (await(worker, IDLE, ASLEEP) != QUIT) {
-    run_share(worker->pool, worker->index);
+  for (;;) {
+    unsigned turn = await(worker, IDLE, ASLEEP);
+    if (turn == QUIT) return NULL;
+    turn = RUN;
+    if (!atomic_compare_exchange_strong_explicit(&worker->turn, &turn, BUSY, memory_order_acq_rel, memory_order_acquire))
+      continue;
+    run_tasks(worker->pool, worker->index);
     if (atomic_exchange_explicit(&worker->turn, IDLE, memory_order_acq_rel) == AWAITED) wake(worker);
   }
-  return NULL;
 }
 
 static void post(struct worker *worker, unsigned turn) {
   if (atomic_exchange_explicit(&worker->turn, turn, memory_order_acq_rel) == ASLEEP) wake(worker);
+}
+
+/* Waits for a worker that has begun; one that hasn't need not any more. */
+static void finish(struct worker *worker) {
+  unsigned turn = RUN;
+  if (atomic_compare_exchange_strong_explicit(&worker->turn, &turn, IDLE, memory_order_acq_rel, memory_order_acquire)) return;
+  await(worker, BUSY, AWAITED);
 }
 
 static void run(void *argument, uint32_t count, vitc_task task, void *context) {
@@ -148,12 +189,15 @@ static void run(void *argument, uint32_t count, vitc_task task, void *context) {
     return;
   }
   pthread_mutex_lock(&pool->loop);
-  pool->count = count;
   pool->task = task;
   pool->context = context;
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    uint64_t tasks = i < helpers ? share_of(count, helpers, i) : 0;
+    atomic_store_explicit(&pool->shares[i].tasks, tasks, memory_order_relaxed);
+  }
   for (uint32_t i = 0; i + 1 < helpers; i++) post(&pool->workers[i], RUN);
-  run_share(pool, 0);
-  for (uint32_t i = 0; i + 1 < helpers; i++) await(&pool->workers[i], RUN, AWAITED);
+  run_tasks(pool, 0);
+  for (uint32_t i = 0; i + 1 < helpers; i++) finish(&pool->workers[i]);
   pthread_mutex_unlock(&pool->loop);
 }
 
@@ -177,10 +221,13 @@ static void stop(vitc_pool *pool, uint32_t started) {
 vitc_pool *vitc_pool_create(uint32_t threads) {
   if (threads < 1 || threads > VITC_THREADS_MAX) return NULL;
   void *memory = NULL;
-  if (posix_memalign(&memory, CACHE_LINE, sizeof(vitc_pool) + (threads - 1) * sizeof(struct worker)) != 0) return NULL;
+  size_t workers = sizeof(vitc_pool) + (threads - 1) * sizeof(struct worker);
+  workers = (workers + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+  if (posix_memalign(&memory, CACHE_LINE, workers + threads * sizeof(struct share)) != 0) return NULL;
   vitc_pool *pool = memory;
   pool->threads = threads;
-  pool->count = 0;
+  pool->shares = (struct share *)((char *)memory + workers);
+  for (uint32_t i = 0; i < threads; i++) atomic_init(&pool->shares[i].tasks, 0);
   /* With more threads than CPUs a spinning one keeps a working one from its CPU. */
   pool->spin_nanoseconds = threads <= vitc_cpu_count() ? SPIN_NANOSECONDS : 0;
   if (pthread_mutex_init(&pool->loop, NULL) != 0) {

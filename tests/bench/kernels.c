@@ -16,7 +16,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
-typedef void gemm_function(const float *, const float *, float *, const void *const *, int64_t, int64_t, int64_t);
+typedef void gemm_function(const float *, const float *, float *, const void *const *, int64_t, int64_t, int64_t, int64_t,
+                           int64_t);
 typedef void pack_function(const float *, float *, int64_t, int64_t, int64_t);
 typedef void attention_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t);
 typedef void rows_function(const float *, float *, const void *const *, int64_t, int64_t, int64_t);
@@ -182,7 +183,8 @@ static void run_slice(struct bench *b, const struct bench_case *c, const float *
   const void *operands[] = {x, y};
   if (c->kind == GEMM) {
     int64_t panels = (c->gemm.n + 15) / 16, begin = (int64_t)slice * SLICE_PANELS, end = begin + SLICE_PANELS;
-    ((gemm_function *)c->code)(x, weights, y, operands, 1, begin, end < panels ? end : panels);
+    ((gemm_function *)c->code)(x, weights, y, operands, 1, begin, end < panels ? end : panels, 0,
+                               gemm_row_tiles(&b->level, &c->gemm));
   } else if (c->kind == ATTENTION) {
     int64_t tiles = attention_row_tiles(&b->level, &c->attention);
     ((attention_function *)c->code)(x, z, x + 1536, y, 1, slice * tiles, (slice + 1) * tiles);

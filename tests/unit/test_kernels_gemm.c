@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef void gemm_function(const float *, const float *, float *, const void *const *, int64_t, int64_t, int64_t);
+typedef void gemm_function(const float *, const float *, float *, const void *const *, int64_t, int64_t, int64_t, int64_t,
+                           int64_t);
 
 enum { SENTINEL = -7777 };
 
@@ -173,10 +174,14 @@ static void check(const struct problem *p, const float *c_before, const char *le
   free(inside);
 }
 
-static void call(const struct problem *p, gemm_function *run, int64_t begin, int64_t end) {
+static int64_t all_tiles(const struct problem *p, int level) {
+  return p->images * gemm_row_tiles(&target_levels[level], &p->desc);
+}
+
+static void call(const struct problem *p, gemm_function *run, int64_t begin, int64_t end, int64_t tile, int64_t tile_end) {
   const void *operands[STAGES_MAX];
   for (int s = 0; s < STAGES_MAX; s++) operands[s] = p->operands[s].at != NULL ? p->operands[s].at : p->c.at;
-  run(p->a.at, p->b.at, p->c.at, operands, p->images, begin, end);
+  run(p->a.at, p->b.at, p->c.at, operands, p->images, begin, end, tile, tile_end);
 }
 
 /* Runs at every level: once whole, then panel ranges one after the other, which must give the same bits. */
@@ -196,13 +201,20 @@ static void run(struct problem *p, bool in_place) {
     gemm_function *gemm = (gemm_function *)jit_address(&jit, kernel);
     int64_t panels = (p->desc.n + 15) / 16;
     memcpy(p->c.at, before, bytes);
-    call(p, gemm, 0, panels);
+    int64_t tiles = all_tiles(p, i);
+    call(p, gemm, 0, panels, 0, tiles);
     memcpy(whole, p->c.at, bytes);
     check(p, before, target_levels[i].name);
     for (int64_t step = 1; step <= 5; step += 2) {
       memcpy(p->c.at, before, bytes);
-      for (int64_t at = 0; at < panels; at += step) call(p, gemm, at, at + step < panels ? at + step : panels);
+      for (int64_t at = 0; at < panels; at += step) call(p, gemm, at, at + step < panels ? at + step : panels, 0, tiles);
       cr_assert(memcmp(whole, p->c.at, bytes) == 0, "%s: other bits in steps of %d panels", target_levels[i].name, (int)step);
+    }
+    for (int64_t cut = 1; cut < tiles && p->desc.m > 1; cut += 3) {
+      memcpy(p->c.at, before, bytes);
+      call(p, gemm, 0, panels, 0, cut);
+      call(p, gemm, 0, panels, cut, tiles);
+      cr_assert(memcmp(whole, p->c.at, bytes) == 0, "%s: other bits when cut at row tile %d", target_levels[i].name, (int)cut);
     }
     kernels_free(&jit.emit);
     jit_deinit(&jit);
@@ -310,10 +322,11 @@ Test(kernels_gemm, image_alone_or_in_a_batch) {
       struct jit jit;
       jit_init(&jit, &target_levels[l]);
       gemm_function *gemm = (gemm_function *)jit_address(&jit, emit_gemm(&jit.emit, &p.desc));
-      gemm(p.a.at, p.b.at, p.c.at, NULL, 12, 0, 5);
+      int64_t tiles = gemm_row_tiles(&target_levels[l], &p.desc);
+      gemm(p.a.at, p.b.at, p.c.at, NULL, 12, 0, 5, 0, 12 * tiles);
       float *alone = guarded_floats((size_t)p.desc.c_image_stride, SENTINEL);
       for (int64_t g = 0; g < 12; g++) {
-        gemm(p.a.at + g * p.desc.a_image_stride, p.b.at, alone, NULL, 1, 0, 5);
+        gemm(p.a.at + g * p.desc.a_image_stride, p.b.at, alone, NULL, 1, 0, 5, 0, tiles);
         for (int64_t r = 0; r < ms[i]; r++)
           cr_assert(memcmp(alone + r * p.desc.c_row_stride, p.c.at + g * p.desc.c_image_stride + r * p.desc.c_row_stride,
                            70 * sizeof(float)) == 0);

@@ -32,8 +32,9 @@ enum {
 enum { VITC_ALIGNMENT = 64, VITC_THREADS_MAX = 256, VITC_IO_MAX = 8, VITC_RANK_MAX = 8 };
 
 /* The host's own threads. run() calls task(context, i) once for each i in [0, count), on any threads and in any order, also one
- * after the other, and returns when all have returned. `threads` is the number of tasks that a model makes of one loop; the
- * result has the same bits for every value. NULL in place of a vitc_parallel means the calling thread alone. */
+ * after the other, and returns when all have returned. `threads` is how many can run at once: a model makes a few times as many
+ * tasks of a loop, so that a thread that falls behind can leave some of its own to others. The result has the same bits for
+ * every value. NULL in place of a vitc_parallel means the calling thread alone. */
 typedef void (*vitc_task)(void *context, uint32_t index);
 
 typedef struct vitc_parallel {

@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/* A pool of `threads` (1 .. VITC_THREADS_MAX) threads, the caller of run among them. Between loops the workers spin for a few
+/* A pool of `threads` (1 .. VITC_THREADS_MAX) threads, the caller of run among them. Each thread
+ * begins with a share of the tasks of its own and then takes from the others'. Between loops the workers spin for a few
  * microseconds, then block, so that an idle pool uses no CPU. One loop at a time: calls of run from several threads wait for
  * each other. NULL: out of memory or threads. */
 typedef struct vitc_pool vitc_pool;

@@ -16,11 +16,13 @@ static const uint64_t MEMORY_MAX = 64u << 20;
 struct decoder {
   struct arena *arena;
   uint64_t left;
+  bool full;
 };
 
 static void *decoder_alloc(void *data, size_t size) {
   struct decoder *decoder = data;
-  if (size > decoder->left) return NULL;
+  decoder->full = decoder->full || size > decoder->left;
+  if (decoder->full) return NULL;
   decoder->left -= size;
   return arena_alloc(decoder->arena, size ? size : 1);
 }
@@ -43,10 +45,11 @@ static enum status decode(struct importer *im, OnnxSubset__Model **out_model) {
   TRY(weights_map(im->weights, im->file, &file, im->diag));
   /* A message of protobuf is below 2 GiB; larger models have their tensors in another file. */
   if (file.size > INT32_MAX) return importer_fail(im, "%zu bytes, an ONNX file has at most 2 GiB", file.size);
-  struct decoder decoder = {&im->weights->arena, file.size + MEMORY_MAX};
+  struct decoder decoder = {&im->weights->arena, file.size + MEMORY_MAX, false};
   ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &decoder};
   im->known_bytes_left = file.size + MEMORY_MAX;
   *out_model = file.size ? onnx_subset__model__unpack(&allocator, file.size, file.data) : NULL;
+  if (decoder.full) return importer_fail(im, "takes more than %d MiB beyond its size to decode", (int)(MEMORY_MAX >> 20));
   if (*out_model == NULL || (*out_model)->graph == NULL || (*out_model)->n_opset_import == 0)
     return importer_fail(im, "not an ONNX model: cut short, or no protobuf of one");
   im->source = (*out_model)->graph;

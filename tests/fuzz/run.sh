@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes every reader of files: tests/fuzz/run.sh [seconds for each target] [target...]
-# Needs clang with libFuzzer. What was found stays in build-fuzz/found, the corpus in build-fuzz/corpus.
+# Needs clang with libFuzzer and protoc-c. What was found stays in build-fuzz/found, the corpus in build-fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
@@ -8,8 +8,9 @@ shift || true
 clang=$(command -v clang-19 || command -v clang) || { echo "run.sh: clang is missing" >&2; exit 1; }
 build=$PWD/build-fuzz
 flags=(-std=gnu11 -D_GNU_SOURCE "-DVITC_SOURCE_DIR=\"$PWD\"" -g -O1 -fno-omit-frame-pointer
-       -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Icompiler -Ifrontends -Iruntime/include)
-mkdir -p "$build/objects" "$build/found"
+       -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Icompiler -Ifrontends -Iruntime/include "-I$build/generated")
+mkdir -p "$build/objects" "$build/found" "$build/generated"
+protoc-c --c_out="$build/generated" --proto_path=frontends/onnx frontends/onnx/onnx_subset.proto
 
 # Compiles the sources that changed since the last run, or all of them after a header did.
 compile() {
@@ -28,18 +29,20 @@ seed() {
     safetensors) cp tests/reject/*.safetensors tests/golden/*.safetensors "$2" ;;
     npy) cp tests/golden/*.npy "$2" ;;
     pth) cp tests/golden/*.pth "$2" ;;
+    onnx) cp tests/golden/*.onnx "$2" ;;
   esac
 }
 
-sources=(compiler/base/*.c compiler/ir/*.c compiler/ops/*.c frontends/*.c frontends/*/*.c tests/fuzz/*.c)
+sources=(compiler/base/*.c compiler/ir/*.c compiler/ops/*.c frontends/*.c frontends/*/*.c tests/fuzz/*.c
+         "$build/generated/onnx_subset.pb-c.c")
 for source in "${sources[@]}"; do compile "$source"; done
 mapfile -t objects < <(ls "$build"/objects/*.o | grep -v _fuzz_fuzz_)
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(json safetensors npy pth)
+[ ${#targets[@]} -gt 0 ] || targets=(json safetensors npy pth onnx)
 passed=0
 failed=0
 for target in "${targets[@]}"; do
-  "$clang" -fsanitize=fuzzer,address,undefined "$build/objects/tests_fuzz_fuzz_$target.c.o" "${objects[@]}" -lcjson -lm \
+  "$clang" -fsanitize=fuzzer,address,undefined "$build/objects/tests_fuzz_fuzz_$target.c.o" "${objects[@]}" -lcjson -lprotobuf-c -lm \
     -o "$build/fuzz_$target"
   mkdir -p "$build/corpus/$target"
   seed "$target" "$build/corpus/$target"

@@ -1,5 +1,8 @@
 #include "cmd/peak.h"
 
+#include "vitc/host.h"
+
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +58,7 @@ static work pick_work(int lanes) {
 #endif
 
 struct measurement {
+  atomic_uint arrived;
   work work;
   struct read_buffer *buffer;
   uint32_t threads;
@@ -62,10 +66,20 @@ struct measurement {
   double rates[VITC_THREADS_MAX]; /* each thread's own; they run at the same time and are added */
 };
 
+/* A pool may give the task of a thread that wakes up late to another one: those that are there wait, so that what is measured
+ * is all threads at once. Nobody waits forever for a thread that the system does not run. */
+static void await_all(struct measurement *measurement) {
+  const double patience = 1;
+  atomic_fetch_add(&measurement->arrived, 1);
+  double start = seconds_now();
+  while (atomic_load(&measurement->arrived) < measurement->threads && seconds_now() - start < patience) continue;
+}
+
 /* The best of windows of about a millisecond, shorter than what the system gives a thread at a time: what disturbs a thread
  * only ever makes it slower. */
 static void measure_thread(void *context, uint32_t index) {
   struct measurement *measurement = context;
+  await_all(measurement);
   double start = seconds_now(), now = start, best = 0;
   while (now - start < measurement->seconds) {
     double window = now, done = 0;
@@ -84,7 +98,9 @@ static double on_all_threads(const vitc_parallel *parallel, vitc_task task, stru
     task(measurement, 0);
   double rate = 0;
   for (uint32_t i = 0; i < measurement->threads; i++) rate += measurement->rates[i];
-  return rate;
+  /* Of more threads than CPUs, each has a CPU of its own in its best window, but not all of them in the same. */
+  uint32_t cpus = vitc_cpu_count();
+  return measurement->threads > cpus ? rate * cpus / measurement->threads : rate;
 }
 
 double measure_peak(const vitc_parallel *parallel, int lanes, double seconds) {
@@ -128,6 +144,7 @@ static void read_thread(void *context, uint32_t index) {
   struct read_buffer *buffer = measurement->buffer;
   size_t part = buffer->size / measurement->threads, piece = part < READ_WINDOW ? part : READ_WINDOW;
   const unsigned char *bytes = buffer->bytes + part * index;
+  await_all(measurement);
   double start = seconds_now(), now = start, best = 0;
   volatile uint64_t sink = 0;
   while (now - start < measurement->seconds) {

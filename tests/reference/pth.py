@@ -3,18 +3,18 @@
     pth.py [--build FOLDER] [--vitc PATH]
 
 FOLDER/pth_dump rewrites a checkpoint as .safetensors, which is compared with what was saved: dtypes, views, shared storages,
-nested checkpoints, prefixes of wrappers, sizes past 4 GiB (sparse). Then files that must be refused, hostile ones within a second
-and little memory, and `vitc import` of one model from .pth and from .safetensors: the same bytes."""
+nested checkpoints, prefixes of wrappers, sizes past 4 GiB (sparse). Then files that must be refused, hostile ones within a
+second and little memory, and `vitc import` of one model from .pth and from .safetensors: the same bytes."""
 
 import argparse
 import collections
 import os
 import pathlib
 import pickle
+import resource
 import struct
 import subprocess
 import tempfile
-import time
 import zipfile
 
 import support
@@ -75,13 +75,18 @@ class Reader:
 
     def refused(self, name, path, *parts):
         """One line that has all the parts, soon, and without taking memory."""
-        before = time.monotonic()
+        before = children_seconds()
         result = subprocess.run([self.program, path, self.path(".safetensors")], capture_output=True, text=True, timeout=60)
-        seconds, peak, message = time.monotonic() - before, peak_bytes(result), result.stderr
+        seconds, peak, message = children_seconds() - before, peak_bytes(result), result.stderr
         good = (result.returncode == 3 and message.count("\n") == 1 and all(part in message for part in (str(path), *parts))
                 and seconds < SECONDS and peak < PEAK_BYTES + path.stat().st_size)
         self.checks.check(f"refuses {name}", good, f"{result.returncode}, {seconds:.2f} s, {peak >> 20} MiB: "
                           f"{message.strip().replace(str(path), 'FILE')}")
+
+
+def children_seconds():
+    """Of CPU: other programs of a busy machine must not count."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def peak_bytes(result):
@@ -168,7 +173,7 @@ def checkpoints(run):
         model(torch.ones(2, 3)).sum().backward()
     optimizer.step()
     everything = {
-        "epoch": 3, "lr": 1e-3, "big": 2**40, "negative": -5, "huge": 2**90, "name": "vit_tiny", "unicode": "größe", "none": None,
+        "epoch": 3, "lr": 1e-3, "big": 2**40, "negative": -5, "huge": 2**90, "name": "vit", "unicode": "größe", "none": None,
         "flag": True, "tuple": (1, 2, 3, 4), "list": [0.5] * 3000, "nested": {"a": [{"b": (None, {})}]}, "dtype": torch.float16,
         "device": torch.device("cpu"), "size": torch.Size((2, 3)), "classes": {1, 2}, "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(), 7: "seven", (1, 2): "pair",
@@ -176,7 +181,6 @@ def checkpoints(run):
     run.both("a state dict", sd, sd)
     run.both("a plain dict", dict(sd), sd)
     run.both("a dict of parameters", dict(model.named_parameters()), dict(model.named_parameters()))
-    run.both("an OrderedDict", bare(sd), sd)
     for key in ("state_dict", "model", "model_state_dict", "module", "net"):
         run.both(f"nested as {key}", {"epoch": 1, key: sd}, sd)
         if key != "net":
@@ -187,13 +191,11 @@ def checkpoints(run):
     run.both("DataParallel", {f"module.{name}": tensor for name, tensor in sd.items()}, sd)
     run.both("torch.compile", {f"_orig_mod.{name}": tensor for name, tensor in sd.items()}, sd)
     run.both("torch.compile in DataParallel", {f"module._orig_mod.{name}": tensor for name, tensor in sd.items()}, sd)
-    some = {"module.a": sd["2.weight"], "b": sd["2.bias"]}
-    run.both("module. on some names only", some, some)
+    run.both("module. on some names only", some := {"module.a": sd["2.weight"], "b": sd["2.bias"]}, some)
     run.both("the only dict with tensors", {"a": sd, "ema": None}, sd)
     names = {"größe.重み": sd["2.bias"], "x" * 1024: sd["2.weight"]}
     run.both("names in UTF-8", names, names)
-    wide = {f"layer.{i}.weight": torch.full((2,), float(i)) for i in range(3000)}
-    run.both("3000 tensors", wide, wide)
+    run.both("3000 tensors", wide := {f"layer.{i}.weight": torch.full((2,), float(i)) for i in range(3000)}, wide)
     path = run.path(".pth")
     with torch.serialization.skip_data():
         torch.save({"a": torch.ones(5000)}, path)
@@ -250,7 +252,7 @@ def zip_archives(run):
     run.refused("big-endian data", repack(run, path, lambda n, d: (n, b"big" if n.endswith("byteorder") else d)), "byteorder")
     run.refused("an archive without a pickle", repack(run, path, lambda n, d: (n.replace("data.pkl", "other.pkl"), d)),
                 "data.pkl")
-    run.refused("two pickles", repack(run, path, lambda n, d: [(n, d), ("other/data.pkl", d)] if n.endswith(".pkl") else (n, d)),
+    run.refused("two pickles", repack(run, path, lambda n, d: [(n, d), ("b/data.pkl", d)] if n.endswith(".pkl") else (n, d)),
                 "two pickles")
     run.refused("a missing storage", repack(run, path, lambda n, d: [] if n.endswith("data/3") else (n, d)), "data/3")
     run.refused("a short storage", repack(run, path, lambda n, d: (n, d[:-1] if n.endswith("data/3") else d)), '"3"')
@@ -266,9 +268,8 @@ def zip_archives(run):
         cut = run.path(".pth")
         cut.write_bytes(legacy[:size])
         run.refused(f"{size} bytes of the legacy form", cut)
-    longer = run.path(".pth")
-    longer.write_bytes(legacy + b"x")
-    run.refused("a byte after the legacy form", longer, "after the last storage")
+    cut.write_bytes(legacy + b"x")
+    run.refused("a byte after the legacy form", cut, "after the last storage")
 
 
 # ---- what must not be read
@@ -347,7 +348,7 @@ def lies(run):
 
 
 def bombs(run):
-    laughs = b"]q\0" + b"".join(b"](" + b"h" + bytes([i]) + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1]) for i in range(200))
+    laughs = b"]q\0" + b"".join(b"](" + (b"h" + bytes([i])) * 10 + b"eq" + bytes([i + 1]) for i in range(200))
     cases = {
         "lists of lists of lists": b"\x80\2(" + laughs + b"t.",
         "20 million marks": b"\x80\2" + b"(" * 20_000_000 + b".",

@@ -1,6 +1,6 @@
-"""Writes a ViT of a few bytes as PyTorch's two exporters write it, with a dynamic batch, an input, and what PyTorch makes of it:
-tests/golden/tiny_onnx.{torchscript,dynamo}.onnx, tiny_onnx.x.npy and tiny_onnx.y.npy. Documentation is left out and names are cut
-short, so that a fuzzer can use the files as seeds.
+"""Writes a ViT of a few bytes as PyTorch's two exporters write it, with a dynamic batch, an input, and what PyTorch makes of
+it: tests/golden/tiny_onnx.{torchscript,dynamo}.onnx, tiny_onnx.x.npy and tiny_onnx.y.npy. Documentation is left out and names
+are cut short, so that a fuzzer can use the files as seeds.
 
     python tests/reference/tiny_onnx.py
 """

@@ -9,7 +9,7 @@ int64_t attention_panel_stride(const struct attention_desc *desc) {
 }
 
 int64_t attention_packed_floats(const struct attention_desc *desc) {
-  return (desc->k_rows + 15) / 16 * attention_panel_stride(desc);
+  return pack_keys_floats(desc->k_rows, desc->head_dim);
 }
 
 int64_t attention_row_tiles(const struct target_level *level, const struct attention_desc *desc) {

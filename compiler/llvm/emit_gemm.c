@@ -29,10 +29,6 @@ struct gemm {
   int heights[HEIGHTS_MAX], height_count;
 };
 
-int64_t gemm_panel_stride(int64_t k) {
-  return (k | 1) * 16;
-}
-
 int64_t gemm_split_panels(const struct target_level *level, const struct gemm_desc *desc) {
   int64_t panels = (desc->n + 15) / 16, tile = (int64_t)level->nv * level->lanes / 16;
   return panels < tile ? panels : tile;
@@ -92,7 +88,7 @@ static void emit_row(struct emit *e, const struct gemm *gemm, const struct gemm_
   struct emit_loop panel;
   emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
   emit_value from = emit_sub(e, panel.index, panels[0]);
-  emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, gemm_panel_stride(gemm->desc.k))));
+  emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, pack_panel_stride(gemm->desc.k))));
   /* The next rows of A, a share of them with each tile of the block. */
   emit_value next_row = emit_add(e, row, emit_i64(e, gemm->heights[height]));
   emit_value share = LLVMBuildUDiv(e->builder, from, emit_i64(e, gemm->tile_panels), "");
@@ -154,7 +150,7 @@ static void emit_block(struct emit *e, const struct gemm *gemm, const struct gem
 static void emit_panels(struct emit *e, const struct gemm *gemm, const struct gemm_part *part) {
   emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), width = emit_i64(e, gemm->tile_panels);
   emit_value tiles = LLVMBuildSDiv(e->builder, emit_sub(e, end, begin), width, "");
-  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width)), stride = emit_i64(e, gemm_panel_stride(gemm->desc.k));
+  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width)), stride = emit_i64(e, pack_panel_stride(gemm->desc.k));
   struct emit_loop loop;
   emit_loop_begin(e, &loop, begin, full_end, gemm->block, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value next = emit_add(e, loop.index, emit_i64(e, gemm->block));
@@ -181,7 +177,7 @@ static void emit_panels(struct emit *e, const struct gemm *gemm, const struct ge
 }
 
 static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part *part) {
-  int64_t stride = gemm_panel_stride(gemm->desc.k);
+  int64_t stride = pack_panel_stride(gemm->desc.k);
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
     part->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &part->desc, height, gemm->tile_panels, stride, gemm->a_lines);
@@ -195,7 +191,7 @@ static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part
  * in memory, which is usually the next GEMM's B. */
 static void emit_parts(struct emit *e, const struct gemm *gemm, struct gemm_part *first, struct gemm_part *others) {
   int64_t k = gemm->desc.k / gemm->parts;
-  emit_value stride = emit_i64(e, gemm_panel_stride(gemm->desc.k)), b = emit_parameter(e, 1);
+  emit_value stride = emit_i64(e, pack_panel_stride(gemm->desc.k)), b = emit_parameter(e, 1);
   emit_value b_begin = emit_at(e, b, emit_mul(e, emit_parameter(e, 5), stride));
   emit_value b_end = emit_at(e, b, emit_mul(e, emit_parameter(e, 6), stride));
   first->a = emit_parameter(e, 0);

@@ -9,6 +9,7 @@
 
 #include "ir/graph.h"
 #include "llvm/emit.h"
+#include "plan/pack.h"
 
 /* One elementwise operation on the running value of an output element at (image g, row i, column j). */
 enum operand_kind {
@@ -32,7 +33,7 @@ enum { STAGES_MAX = 16 };
 
 /* ---- GEMM: C[g] (m x n) = stages(A[g] (m x k) @ B (k x n)), B packed once for all levels:
  * panels of 16 columns, [ceil(n / 16)][k][16] fp32, the last panel padded with zeros; panel stride is
- * gemm_panel_stride(k) elements.
+ * pack_panel_stride(k) elements.
  * Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t images,
  *                 int64_t panel_begin, int64_t panel_end, int64_t tile_begin, int64_t tile_end)
  * operands[s] belongs to stages[s] (pointer to its element (0, 0, 0); unused entries are not read). Panels are in units of 16
@@ -47,7 +48,6 @@ struct gemm_desc {
   struct stage stages[STAGES_MAX];
 };
 
-int64_t gemm_panel_stride(int64_t k);
 emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc);
 
 /* The number of panels that a split among threads should not cut: a multiple of the tile's width. */

@@ -8,7 +8,7 @@
 enum { PANEL = 16, ALIGNMENT = 64 };
 
 int64_t pack_panel_stride(int64_t k) {
-  return (k | 1) * PANEL;
+  return k * PANEL;
 }
 
 int64_t pack_keys_floats(int64_t keys, int64_t head_dim) {
@@ -100,7 +100,6 @@ static enum status write_panels(const struct packed *packed, plan_sink write, vo
         fill_panel(packed, b, column, k, count, part);
         TRY(write(context, part, (size_t)(count * PANEL) * sizeof *part));
       }
-      TRY(write_zeros(write, context, (pack_panel_stride(packed->k) - packed->k * PANEL) * (int64_t)sizeof(float)));
     }
   }
   return STATUS_OK;

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/diag.h"
 #include "ir/graph.h"
+#include "plan/pack.h"
 
 #include <stdio.h>
 
@@ -105,13 +106,6 @@ MUST_USE enum status plan_graph(const struct graph *graph, const struct plan_opt
 /* Rows and columns of a view whose axes before the last have one common stride: true when it is such a matrix with columns
  * next to each other. */
 bool view_matrix(const struct view *view, int64_t *out_rows, int64_t *out_columns, int64_t *out_row_stride);
-
-/* Elements between panels of 16 columns of a packed B with k rows: one cache line more than k lines when k is even, so that the
- * panels that one tile reads do not fall into the same sets of the L1 cache. */
-int64_t pack_panel_stride(int64_t k);
-
-/* Elements of one head's keys (keys, head_dim) transposed into panels of 16 keys. */
-int64_t pack_keys_floats(int64_t keys, int64_t head_dim);
 
 /* Streams the weights blob: `write` gets consecutive runs of bytes. Stops at the first status that is not STATUS_OK. */
 typedef enum status (*plan_sink)(void *context, const void *bytes, size_t size);

@@ -142,9 +142,9 @@ def print_table(result):
         ratios = [f"{entry[key] / own[key]:.2f}" if own else "" for key in ("min_ms", "median_ms")]
         print(f"| {entry['name']} | {entry['min_ms']:.2f} | {entry['median_ms']:.2f} | {ratios[0]} | {ratios[1]} "
               f"| {entry['gflops']:.1f} | {entry['cpu_per_wall']:.2f} | {entry['resident_mib']:.0f} "
-              f"| {entry['cold_seconds']:.2f} | {entry['error']:.0e} |")
+              f"| {entry['cold_seconds']:.2f} | {entry['error']:.1e} |")
     for entry in result["failed"]:
-        print(f"| {entry['name']} | {entry['reason']} |")
+        print(f"\n{entry['name']} failed: {entry['reason']}")
 
 
 def words(text):
@@ -202,6 +202,8 @@ def main():
         print_table(result)
     with open(options.json, "w") as file:
         json.dump(report, file, indent=1)
+    print("\nTimes are of one inference; the error is the largest difference of the logits from PyTorch eager, over their deviation; "
+          "'cold' is from the start of the process to its first logits.")
     note(f"all figures: {options.json}")
     if any(result["failed"] for result in report["results"]):
         sys.exit(1)

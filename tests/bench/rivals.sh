@@ -8,6 +8,7 @@
 # converted for each rival once, which takes minutes. Do nothing else on the machine meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+case " $* " in *" --help "* | *" -h "*) exec python3 tests/bench/rivals.py --help ;; esac
 . examples/packages.sh
 environment=${BENCH_VENV:-build/bench-venv}
 
@@ -28,7 +29,7 @@ if [ ! -x "$environment/bin/python" ] || [ "$(cat "$environment/installed.txt" 2
 fi
 
 case " $* " in
-  *" --vitc"* | *" --help "* | *" -h "*) ;;
+  *" --vitc"*) ;;
   *)
     [ -f build/CMakeCache.txt ] || cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release >&2
     cmake --build build --target vitc >&2

@@ -65,6 +65,7 @@ printf 'run 2\nrun 1\nquit\n' >requests
 check "bench --worker answers" test "$("$vitc" bench digits.o --worker --input pixels.npy --output worker.npy <requests |
   grep -c -x -E 'ready|[0-9]+\.[0-9]+')" = 4
 check "with the same bits" cmp worker.npy object.npy
+expect 0 "rivals.sh --help" "$root/tests/bench/rivals.sh" --help
 
 rejects "import: no such source" missing "$vitc" import missing -o a.json
 rejects "compile: no such graph" missing.json "$vitc" compile missing.json -o a.o

@@ -46,8 +46,10 @@ static enum status read_channels(struct importer *im, int64_t count, struct chan
 }
 
 /* The only node that reads the first output of the one being read, if it is a BatchNormalization of it. */
-static const OnnxSubset__Node *following_normalization(const struct importer *im) {
+static const OnnxSubset__Node *following_normalization(struct importer *im) {
   const char *name = im->node->output[0];
+  if (im->looks_left < im->source->n_node) return NULL;
+  im->looks_left -= im->source->n_node;
   const OnnxSubset__Node *found = NULL;
   size_t uses = 0;
   for (size_t i = 0; i < im->source->n_output; i++) uses += strcmp(im->source->output[i]->name, name) == 0;

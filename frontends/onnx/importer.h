@@ -51,6 +51,7 @@ struct importer {
   struct operand *operands; /* hash table by name; operand_capacity is a power of two */
   size_t operand_capacity;
   uint64_t known_bytes_left; /* that folding may yet make */
+  size_t looks_left;         /* at other nodes: what a hostile file may cost */
   const char *mapped_names[WEIGHTS_FILES_MAX];
   struct span mapped[WEIGHTS_FILES_MAX];
   int mapped_count;

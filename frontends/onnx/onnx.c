@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPSET_MIN = 13, OPSET_MAX = 23, NODES_MAX = 65536, ELEM_FLOAT16 = 10 };
+enum { OPSET_MIN = 13, OPSET_MAX = 23, NODES_MAX = 65536, LOOKS_MAX = 1 << 24 };
 
 /* What decoding and folding may take beyond the file's own size. */
 static const uint64_t MEMORY_MAX = 64u << 20;
@@ -48,6 +48,7 @@ static enum status decode(struct importer *im, OnnxSubset__Model **out_model) {
   struct decoder decoder = {&im->weights->arena, file.size + MEMORY_MAX, false};
   ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &decoder};
   im->known_bytes_left = file.size + MEMORY_MAX;
+  im->looks_left = LOOKS_MAX;
   *out_model = file.size ? onnx_subset__model__unpack(&allocator, file.size, file.data) : NULL;
   if (decoder.full) return importer_fail(im, "takes more than %d MiB beyond its size to decode", (int)(MEMORY_MAX >> 20));
   if (*out_model == NULL || (*out_model)->graph == NULL || (*out_model)->n_opset_import == 0)
@@ -182,11 +183,14 @@ static enum status import_graph(struct importer *im) {
 
 /* Nodes of which no output comes, as the shape arithmetic that folding left behind. */
 static void remove_dead(struct graph *graph) {
+  bool *needed = arena_array(graph->arena, (size_t)graph->value_count, sizeof *needed);
+  for (int i = 0; i < graph->output_count; i++) needed[graph->outputs[i]->id] = true;
   for (struct node *node = graph->last, *prev; node != NULL; node = prev) {
     prev = node->prev;
     bool used = false;
-    for (int i = 0; i < node->output_count; i++)
-      used = used || (node->outputs[i] != NULL && graph_count_uses(graph, node->outputs[i]) > 0);
+    for (int i = 0; i < node->output_count; i++) used = used || (node->outputs[i] != NULL && needed[node->outputs[i]->id]);
+    for (int i = 0; used && i < node->input_count; i++)
+      if (node->inputs[i] != NULL) needed[node->inputs[i]->id] = true;
     if (!used) graph_remove_node(graph, node);
   }
   graph_sweep_values(graph);

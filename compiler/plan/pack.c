@@ -5,10 +5,10 @@
 #include <assert.h>
 #include <string.h>
 
-enum { PANEL = 16, ALIGNMENT = 64 };
+enum { PANEL = 16, ALIGNMENT = 64, PADDED_ROWS_MAX = 1024 };
 
 int64_t pack_panel_stride(int64_t k) {
-  return k * PANEL;
+  return (k < PADDED_ROWS_MAX ? k | 1 : k) * PANEL;
 }
 
 int64_t pack_keys_floats(int64_t keys, int64_t head_dim) {
@@ -100,6 +100,7 @@ static enum status write_panels(const struct packed *packed, plan_sink write, vo
         fill_panel(packed, b, column, k, count, part);
         TRY(write(context, part, (size_t)(count * PANEL) * sizeof *part));
       }
+      TRY(write_zeros(write, context, (pack_panel_stride(packed->k) - packed->k * PANEL) * (int64_t)sizeof(float)));
     }
   }
   return STATUS_OK;

@@ -1,11 +1,15 @@
-# Sourced: runs suites and adds up their counts. Uses $build (for logs) and, when not empty, ${wanted[@]}.
+# Sourced: runs suites, two at a time, and adds up their counts. Uses $build (for logs) and, when not empty, ${wanted[@]}.
 #
-#   suite NAME COMMAND...   runs COMMAND, whose last line of the form "N passed, N failed" counts
-#   suites_finish           prints the sum as the last line; status 1 if anything failed or nothing ran
+#   suite NAME COMMAND...   runs COMMAND, whose last line of the form "N passed, N failed" counts; returns once it has started
+#   suites_wait             waits for all that have started, so that a later one may stand on what they made
+#   suites_finish           waits, and prints the sum as the last line; status 1 if anything failed or nothing ran
 
 suites_passed=0
 suites_failed=0
 suites_failures=()
+declare -A suites_running=() # by process: the name
+declare -A suites_began=()
+[ "$(nproc)" -gt 1 ] && suites_at_once=2 || suites_at_once=1
 
 # Runs a Criterion program and prints its synthesis in the form of the other suites. A crash of a test is a failure.
 criterion() {
@@ -30,12 +34,28 @@ wants() {
   return 1
 }
 
+suite_log() {
+  printf '%s' "$build/logs/$(printf '%s' "$1" | tr '/ ' '__').log"
+}
+
 suite() {
-  local name=$1 log status=0 count passed failed start=$SECONDS
+  local name=$1
   shift
   wants "$name" || return 0
-  log=$build/logs/$(printf '%s' "$name" | tr '/ ' '__').log
-  "$@" >"$log" 2>&1 </dev/null || status=$?
+  while [ ${#suites_running[@]} -ge $suites_at_once ]; do suite_ends; done
+  "$@" >"$(suite_log "$name")" 2>&1 </dev/null &
+  suites_running[$!]=$name
+  suites_began[$!]=$SECONDS
+}
+
+# Waits for any one that runs, and reports it.
+suite_ends() {
+  local process status=0 name log count passed failed seconds
+  wait -n -p process "${!suites_running[@]}" || status=$?
+  name=${suites_running[$process]}
+  seconds=$((SECONDS - suites_began[$process]))
+  unset "suites_running[$process]"
+  log=$(suite_log "$name")
   count=$(grep -a -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1) || count=""
   if [ -z "$count" ]; then
     passed=0 failed=1
@@ -52,7 +72,7 @@ suite() {
   fi
   suites_passed=$((suites_passed + passed))
   suites_failed=$((suites_failed + failed))
-  printf '%-36s %5d passed %5d failed %5d s\n' "$name" "$passed" "$failed" $((SECONDS - start))
+  printf '%-36s %5d passed %5d failed %5d s\n' "$name" "$passed" "$failed" "$seconds"
   if [ "$failed" -gt 0 ]; then
     suites_failures+=("$name")
     grep -a -i -E 'fail|error|assert|crash' "$log" | grep -a -v '^pass' | head -30 | sed 's/^/    /'
@@ -61,7 +81,12 @@ suite() {
   fi
 }
 
+suites_wait() {
+  while [ ${#suites_running[@]} -gt 0 ]; do suite_ends; done
+}
+
 suites_finish() {
+  suites_wait
   if [ ${#suites_failures[@]} -gt 0 ]; then
     echo "Failed: ${suites_failures[*]}"
   fi

@@ -21,6 +21,7 @@ need_build_packages
 need pkg:criterion libcriterion-dev
 need c++ g++
 need python3 python3
+need qemu-x86_64 qemu-user
 need venv python3-venv
 install_needed
 python=$(tests/reference/venv.sh)

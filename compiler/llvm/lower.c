@@ -2,6 +2,7 @@
 
 #include "llvm/generic.h"
 #include "llvm/kernels.h"
+#include "ops/conv.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -355,45 +356,27 @@ static void reduce_phase(struct lowering *l, const struct step *step) {
   generic_phase(l, step, "mean", emit_reduce_mean(l->emit, &desc), 1);
 }
 
-static int64_t attr_at(const struct node *node, const char *name, size_t index, int64_t otherwise) {
-  const struct attr *attr = node_attr(node, name);
-  return attr != NULL && index < attr->count ? attr->ints[index] : otherwise;
-}
-
-static int64_t same_padding(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t dilation, bool upper) {
-  int64_t total = (out - 1) * stride + (kernel - 1) * dilation + 1 - in;
-  if (total <= 0) return 0;
-  return upper ? total / 2 : total - total / 2;
-}
-
 static void conv_phase(struct lowering *l, const struct step *step) {
   const struct node *node = step->node;
-  const struct shape *x = &step->inputs[0].shape, *w = &node->inputs[1]->shape, *y = &step->out.shape;
+  const struct shape *x = &step->inputs[0].shape, *y = &step->out.shape;
   struct conv_desc desc;
   memset(&desc, 0, sizeof desc);
-  desc.groups = node_int(node, "group");
+  struct window window = conv_window_of(node);
+  desc.groups = window.group;
   desc.channels = x->dim[1];
   desc.height = x->dim[2];
   desc.width = x->dim[3];
   desc.filters = y->dim[1];
   desc.out_height = y->dim[2];
   desc.out_width = y->dim[3];
-  desc.kernel_height = w->dim[2];
-  desc.kernel_width = w->dim[3];
-  desc.stride_y = attr_at(node, "strides", 0, 1);
-  desc.stride_x = attr_at(node, "strides", 1, 1);
-  desc.dilation_y = attr_at(node, "dilations", 0, 1);
-  desc.dilation_x = attr_at(node, "dilations", 1, 1);
-  desc.pad_top = attr_at(node, "pads", 0, 0);
-  desc.pad_left = attr_at(node, "pads", 1, 0);
-  const char *automatic = node_string(node, "auto_pad");
-  if (strncmp(automatic, "SAME", 4) == 0) {
-    bool upper = strcmp(automatic, "SAME_UPPER") == 0;
-    desc.pad_top = same_padding(desc.height, desc.out_height, desc.kernel_height, desc.stride_y, desc.dilation_y, upper);
-    desc.pad_left = same_padding(desc.width, desc.out_width, desc.kernel_width, desc.stride_x, desc.dilation_x, upper);
-  } else if (strcmp(automatic, "VALID") == 0) {
-    desc.pad_top = desc.pad_left = 0;
-  }
+  desc.kernel_height = window.kernel[0];
+  desc.kernel_width = window.kernel[1];
+  desc.stride_y = window.stride[0];
+  desc.stride_x = window.stride[1];
+  desc.dilation_y = window.dilation[0];
+  desc.dilation_x = window.dilation[1];
+  desc.pad_top = window.pad_begin[0];
+  desc.pad_left = window.pad_begin[1];
   desc.has_bias = step->input_count > 2;
   desc.out = layout_of(&step->out);
   desc.x = layout_of(&step->inputs[0]);

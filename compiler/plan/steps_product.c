@@ -1,4 +1,4 @@
-/* MatMul, Gemm and Conv: products with packed constants, and of two computed values. */
+/* MatMul and Gemm: products with packed constants, and of two computed values. */
 #include "plan/step.h"
 #include "plan/view.h"
 
@@ -126,24 +126,5 @@ enum status product_steps(struct planner *p, const struct node *node) {
   b = view_broadcast(&b, &batch);
   step_add_input(step, &a);
   step_add_input(step, &b);
-  return step_epilogue(p, node, &out, 0);
-}
-
-enum status conv_steps(struct planner *p, const struct node *node) {
-  if (node->inputs[0]->shape.rank != 4) return plan_refuse(p, node, "compiled convolutions are two-dimensional");
-  if (node->inputs[1]->data == NULL || node->inputs[1]->dtype != DTYPE_F32)
-    return plan_refuse(p, node, "the convolution's weight must be a float32 constant");
-  TRY(place_value(p, node->outputs[0], NULL));
-  struct view out = place_of(p, node->outputs[0]), x = place_of(p, node->inputs[0]);
-  int64_t groups = node_int(node, "group");
-  struct view weight = {.memory = MEMORY_WEIGHTS, .index = pack_panels(p, node->inputs[1], true, groups), .dtype = DTYPE_F32};
-  struct step *step = steps_new(p, STEP_CONV, node);
-  step_set_out(step, &out);
-  step_add_input(step, &x);
-  step_add_input(step, &weight);
-  if (node->input_count > 2 && node->inputs[2] != NULL) {
-    struct view bias = place_of(p, node->inputs[2]);
-    step_add_input(step, &bias);
-  }
   return step_epilogue(p, node, &out, 0);
 }

@@ -61,7 +61,7 @@ enum step_kind {
   STEP_STRIDED,   /* inputs: x: element by element; movement by the strides of x */
   STEP_MATMUL,    /* inputs: A, B, both computed */
   STEP_REDUCE,    /* inputs: x: ReduceMean over `axes` */
-  STEP_CONV,      /* inputs: x, W panels */
+  STEP_CONV,      /* inputs: x, W panels, [bias]; grouped convolutions only: others are gathers and products */
 };
 
 /* One elementwise operation on the step's result. */

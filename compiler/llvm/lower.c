@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- a phase: its function, the range of units of this task */
@@ -26,8 +25,9 @@ static struct phase phase_begin(struct lowering *l, const struct step *step, con
   emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
   if (l->phase_count == l->phase_capacity) {
     l->phase_capacity = l->phase_capacity * 2 + 64;
-    l->phases = realloc(l->phases, (size_t)l->phase_capacity * sizeof *l->phases);
-    if (l->phases == NULL) abort();
+    struct phase_entry *phases = arena_array(l->plan->graph->arena, (size_t)l->phase_capacity, sizeof *phases);
+    if (l->phase_count > 0) memcpy(phases, l->phases, (size_t)l->phase_count * sizeof *phases);
+    l->phases = phases;
   }
   l->phases[l->phase_count++] = (struct phase_entry){function, tasks};
   struct phase phase = {.l = l, .e = e, .step = step, .context = emit_parameter(e, 0)};
@@ -73,7 +73,7 @@ static emit_value view_pointer(struct phase *phase, const struct view *view) {
     slot = CONTEXT_TENSORS + plan->graph->input_count + view->index;
     break;
   case MEMORY_NONE:
-    assert(!"a view without memory");
+    assert(false && "a view without memory");
   }
   return emit_bytes(e, context_load_pointer(e, phase->context, slot), emit_i64(e, bytes));
 }
@@ -383,7 +383,7 @@ static void conv_phase(struct lowering *l, const struct step *step) {
   generic_phase(l, step, "conv", emit_conv(l->emit, &desc), desc.out_height);
 }
 
-enum status lower_steps(struct lowering *l) {
+void lower_steps(struct lowering *l) {
   for (int i = 0; i < l->plan->step_count; i++) {
     const struct step *step = &l->plan->steps[i];
     switch (step->kind) {
@@ -410,5 +410,4 @@ enum status lower_steps(struct lowering *l) {
       break;
     }
   }
-  return STATUS_OK;
 }

@@ -24,12 +24,12 @@ struct lowering {
   struct phase_entry {
     emit_value function; /* void (void *context, uint32_t index) */
     int tasks;           /* CONTEXT_TASKS or CONTEXT_THREADS: how many it is run as */
-  } *phases;             /* in order */
+  } *phases;             /* in order; in the graph's arena */
   int phase_count, phase_capacity;
 };
 
 /* Emits the kernels and task functions of every step at emit->level. */
-MUST_USE enum status lower_steps(struct lowering *lowering);
+void lower_steps(struct lowering *lowering);
 
 int64_t context_counters(const struct graph *graph); /* slot of the profile's counters */
 

@@ -28,6 +28,8 @@ static enum status add_node(struct planner *p, const struct node *node) {
     return rows_steps(p, node);
   case OP_reduce_mean:
     return reduce_steps(p, node);
+  case OP_pad:
+    return pad_steps(p, node);
   default:
     break;
   }

@@ -32,6 +32,7 @@ MUST_USE enum status conv_steps(struct planner *p, const struct node *node);    
 MUST_USE enum status rows_steps(struct planner *p, const struct node *node);      /* Softmax, LayerNormalization */
 MUST_USE enum status reduce_steps(struct planner *p, const struct node *node);    /* ReduceMean */
 MUST_USE enum status movement_steps(struct planner *p, const struct node *node);  /* Transpose, Reshape, Concat, .. */
+MUST_USE enum status pad_steps(struct planner *p, const struct node *node);       /* Pad */
 MUST_USE enum status elementwise_steps(struct planner *p, const struct node *node);
 
 /* B of a MatMul that is packed once: a constant (k, n), or a Transpose of a constant (n, k); else NULL. */

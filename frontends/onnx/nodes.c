@@ -81,6 +81,7 @@ static const struct row rows[] = {
     PLAIN("Split", split, import_split),
     PLAIN("Slice", slice, import_slice),
     PLAIN("Gather", gather, import_gather),
+    PLAIN("Pad", pad, import_in_front),
 };
 #undef ELEMENTWISE
 #undef PLAIN

@@ -208,6 +208,14 @@ def resizes(run):
             op_case(run, f"Resize {mode}, {coordinates} of a constant", nodes, sizes | {"table": numbers(1, 2, 4, 7)}, 2, 9, 5)
 
 
+def paddings(run):
+    pads = {"pads": np.array([0, 0, 1, 2, 0, 0, 0, 1], np.int64), "filler": np.array(-0.5, np.float32)}
+    for inputs in (["x", "pads"], ["x", "pads", "filler"]):
+        op_case(run, f"Pad of {len(inputs)} inputs", [helper.make_node("Pad", inputs, ["y"])], pads, 2, 3, 4)
+    axes = {"pads": np.array([1, 2], np.int64), "axes": np.array([-1], np.int64)}
+    op_case(run, "Pad along axes", [helper.make_node("Pad", ["x", "pads", "", "axes"], ["y"], mode="constant")], axes, 3, 4)
+
+
 def axes(run):
     """The images leave axis 0 and come back."""
     def ints(*values):
@@ -233,7 +241,7 @@ def axes(run):
     op_case(run, "images along axis 1: Split", [there, *nodes, back], {}, 4, 6)
 
 
-PARTS = (exporters, other_forms, fusion, transposed_convolutions, normalizations, resizes, axes)
+PARTS = (exporters, other_forms, fusion, transposed_convolutions, normalizations, resizes, paddings, axes)
 
 
 def main():

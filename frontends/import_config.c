@@ -124,9 +124,9 @@ static bool is_nothing(const cJSON *item) {
          (cJSON_IsString(item) && !*item->valuestring);
 }
 
-static enum status read_field(const struct config *config, const struct config_field *field, struct vit_config *vit) {
+static enum status read_field(const struct config *config, const struct config_field *field, void *out_struct) {
   const cJSON *item = config_get(config, field->key);
-  void *member = (char *)vit + field->offset;
+  void *member = (char *)out_struct + field->offset;
   if (!item) return STATUS_OK;
   switch (field->kind) {
   case CONFIG_COUNT:
@@ -148,9 +148,9 @@ static enum status read_field(const struct config *config, const struct config_f
 }
 
 enum status config_read(const struct config *config, const struct config_field *fields, size_t count, bool closed,
-                        struct vit_config *out_vit) {
+                        void *out_struct) {
   const cJSON *item;
-  for (size_t i = 0; i < count; i++) TRY(read_field(config, &fields[i], out_vit));
+  for (size_t i = 0; i < count; i++) TRY(read_field(config, &fields[i], out_struct));
   if (!closed) return STATUS_OK;
   cJSON_ArrayForEach(item, config->json) {
     size_t i = 0;
@@ -161,7 +161,7 @@ enum status config_read(const struct config *config, const struct config_field *
   return STATUS_OK;
 }
 
-enum status config_labels(const struct config *config, const char *key, struct vit_config *out_vit) {
+enum status config_labels(const struct config *config, const char *key, struct labels *out_labels) {
   const cJSON *map = config_get(config, key), *item;
   if (!map) return STATUS_OK;
   int count = cJSON_IsObject(map) || cJSON_IsArray(map) ? cJSON_GetArraySize(map) : 0, next = 0;
@@ -176,8 +176,7 @@ enum status config_labels(const struct config *config, const char *key, struct v
       return config_reject(config, key, expected);
     labels[index] = arena_strdup(config->arena, item->valuestring);
   }
-  out_vit->labels = labels;
-  out_vit->label_count = count;
+  *out_labels = (struct labels){.count = count, .names = labels};
   return STATUS_OK;
 }
 

@@ -1,4 +1,4 @@
-/* config.json and its like, read by tables: what a key must be, and where in struct vit_config it goes.
+/* config.json and its like, read by tables: what a key must be, and where in a struct it goes.
  *
  * An absent key or null leaves the default. Anything of the wrong kind or out of range is an error that names file and key. */
 #ifndef VITC_FRONTENDS_IMPORT_CONFIG_H
@@ -30,11 +30,12 @@ enum config_kind {
 struct config_field {
   const char *key;
   enum config_kind kind;
-  size_t offset; /* in struct vit_config */
+  size_t offset; /* in the struct that config_read fills */
   int64_t min, max;
 };
 
-#define CONFIG_FIELD(key, kind, member, min, max) {key, kind, offsetof(struct vit_config, member), min, max}
+/* One of struct `type`. */
+#define CONFIG_FIELD(type, key, kind, member, min, max) {key, kind, offsetof(struct type, member), min, max}
 enum {
   CONFIG_DIM_MAX = 65536,
   CONFIG_DEPTH_MAX = 1000,
@@ -57,7 +58,7 @@ enum status config_reject(const struct config *config, const char *key, const ch
 
 /* Reads the fields. With `closed`, a key of the object that no field has is an error. */
 MUST_USE enum status config_read(const struct config *config, const struct config_field *fields, size_t count, bool closed,
-                                 struct vit_config *out_vit);
+                                 void *out_struct);
 MUST_USE enum status config_integer(const struct config *config, const char *key, int64_t min, int64_t max, int64_t *out);
 MUST_USE enum status config_flag(const struct config *config, const char *key, bool *out);
 MUST_USE enum status config_real(const struct config *config, const char *key, double min, double max, double *out);
@@ -65,7 +66,7 @@ MUST_USE enum status config_text(const struct config *config, const char *key, c
 /* Three numbers in [min, max]. */
 MUST_USE enum status config_rgb(const struct config *config, const char *key, double min, double max, double *out);
 /* {"0": "name", ...} or ["name", ...] with every index once, as labels. */
-MUST_USE enum status config_labels(const struct config *config, const char *key, struct vit_config *out_vit);
+MUST_USE enum status config_labels(const struct config *config, const char *key, struct labels *out_labels);
 
 /* model.safetensors of a folder, or the shards of model.safetensors.index.json. *out_file is the path for messages. */
 MUST_USE enum status config_weights(const char *folder, struct weights *weights, struct arena *arena, const char **out_file,

@@ -19,47 +19,46 @@ static const struct {
     [PREPROCESS_IN21K] = {0.875, 0.875, inception, inception, VITC_BILINEAR},
 };
 
-static void use_defaults(struct vit_config *config) {
-  struct vitc_preprocess *preprocess = &config->preprocess;
-  bool large = config->image_height >= 384 && config->image_width >= 384;
-  config->crop_pct = large ? defaults[config->defaults].crop_pct_384 : defaults[config->defaults].crop_pct;
+static void use_defaults(struct picture *picture, const int64_t *from) {
+  struct vitc_preprocess *preprocess = &picture->preprocess;
+  bool large = from[0] >= 384 && from[1] >= 384;
+  picture->crop_pct = large ? defaults[picture->defaults].crop_pct_384 : defaults[picture->defaults].crop_pct;
   preprocess->resize = VITC_RESIZE_SHORTEST;
-  preprocess->filter = (uint32_t)defaults[config->defaults].filter;
+  preprocess->filter = (uint32_t)defaults[picture->defaults].filter;
   preprocess->arithmetic = VITC_ARITHMETIC_TORCHVISION;
   preprocess->rescale = 1.0 / 255;
-  memcpy(preprocess->mean, defaults[config->defaults].mean, sizeof preprocess->mean);
-  memcpy(preprocess->std, defaults[config->defaults].std, sizeof preprocess->std);
+  memcpy(preprocess->mean, defaults[picture->defaults].mean, sizeof preprocess->mean);
+  memcpy(preprocess->std, defaults[picture->defaults].std, sizeof preprocess->std);
 }
 
 /* timm's evaluation transform: edges floor(size / crop_pct), which a rectangle's image covers, then the crop. */
-static void resize_by_crop_pct(const struct vit_config *config, struct vitc_preprocess *preprocess, int64_t height,
-                               int64_t width) {
-  preprocess->resize = config->squash ? VITC_RESIZE_EXACT : VITC_RESIZE_SHORTEST;
-  preprocess->resize_height = (uint32_t)floor((double)height / config->crop_pct);
-  preprocess->resize_width = (uint32_t)floor((double)width / config->crop_pct);
-  preprocess->crop_height = (uint32_t)height;
-  preprocess->crop_width = (uint32_t)width;
+static void resize_by_crop_pct(struct picture *picture, const int64_t *size) {
+  struct vitc_preprocess *preprocess = &picture->preprocess;
+  preprocess->resize = picture->squash ? VITC_RESIZE_EXACT : VITC_RESIZE_SHORTEST;
+  preprocess->resize_height = (uint32_t)floor((double)size[0] / picture->crop_pct);
+  preprocess->resize_width = (uint32_t)floor((double)size[1] / picture->crop_pct);
+  preprocess->crop_height = (uint32_t)size[0];
+  preprocess->crop_width = (uint32_t)size[1];
 }
 
 /* A source's sizes, in proportion, for another image size. */
-static void resize_in_proportion(struct vitc_preprocess *preprocess, int64_t height, int64_t width) {
+static void resize_in_proportion(struct vitc_preprocess *preprocess, const int64_t *size) {
   bool crop = preprocess->crop_height != 0;
   uint64_t from_height = crop ? preprocess->crop_height : preprocess->resize_height;
   uint64_t from_width = crop ? preprocess->crop_width : preprocess->resize_width;
-  preprocess->resize_height = (uint32_t)(preprocess->resize_height * (uint64_t)height / from_height);
-  preprocess->resize_width = (uint32_t)(preprocess->resize_width * (uint64_t)width / from_width);
+  preprocess->resize_height = (uint32_t)(preprocess->resize_height * (uint64_t)size[0] / from_height);
+  preprocess->resize_width = (uint32_t)(preprocess->resize_width * (uint64_t)size[1] / from_width);
   if (!crop) return;
-  preprocess->crop_height = (uint32_t)height;
-  preprocess->crop_width = (uint32_t)width;
+  preprocess->crop_height = (uint32_t)size[0];
+  preprocess->crop_width = (uint32_t)size[1];
 }
 
-void preprocess_finish(struct vit_config *config, int64_t height, int64_t width) {
-  struct vitc_preprocess *preprocess = &config->preprocess;
-  if (config->channels != 3) return;
-  if (preprocess->resize == VITC_RESIZE_UNKNOWN && config->defaults != PREPROCESS_UNKNOWN) use_defaults(config);
+void preprocess_finish(struct picture *picture, const int64_t *from, const int64_t *size) {
+  struct vitc_preprocess *preprocess = &picture->preprocess;
+  if (preprocess->resize == VITC_RESIZE_UNKNOWN && picture->defaults != PREPROCESS_UNKNOWN) use_defaults(picture, from);
   if (preprocess->resize == VITC_RESIZE_UNKNOWN) return;
-  if (config->crop_pct != 0)
-    resize_by_crop_pct(config, preprocess, height, width);
+  if (picture->crop_pct != 0)
+    resize_by_crop_pct(picture, size);
   else if (preprocess->resize != VITC_RESIZE_NONE)
-    resize_in_proportion(preprocess, height, width);
+    resize_in_proportion(preprocess, size);
 }

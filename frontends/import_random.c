@@ -48,10 +48,10 @@ bool random_probe(const char *source, const struct import_options *options) {
 
 enum status random_import(const char *source, const struct import_options *options, struct arena *arena,
                           struct weights *weights, struct graph *out_graph, struct diag *diag) {
-  struct vit_config config;
+  struct import import = {
+      .arch = options->arch, .options = options, .arena = arena, .weights = weights, .out_graph = out_graph, .diag = diag};
   if (source)
     return diag_fail(diag, STATUS_USAGE, "--init random draws all weights: it takes --arch and no source (%s)", source);
   if (!options->arch) return diag_fail(diag, STATUS_USAGE, "--init random needs --arch");
-  TRY(arch_parse(options->arch, arena, &config, diag));
-  return vit_import(&config, NULL, options, arena, weights, out_graph, diag);
+  return import_model(&import);
 }

@@ -25,8 +25,20 @@ static const char *expand(struct arena *arena, const char *prefix, const char *p
   return arena_printf(arena, "%s%.*s%lld%s%s%s", prefix, (int)(number - path), path, (long long)block, number + 1, dot, suffix);
 }
 
-const char *tensors_key(const struct tensors *tensors, enum part part, int64_t block, const char *suffix) {
-  const char *spellings = tensors->family->keys[part], *first = NULL;
+void tensors_init(struct tensors *tensors, const char *file, const struct import_options *options, struct arena *arena,
+                  struct weights *weights, struct diag *diag) {
+  *tensors = (struct tensors){.weights = weights,
+                              .file = file,
+                              .prefix = "",
+                              .random = options->init_random,
+                              .seed = options->seed,
+                              .arena = arena,
+                              .diag = diag};
+  if (!tensors->random) tensors->used = arena_array(arena, weights->count, sizeof *tensors->used);
+}
+
+const char *tensors_spell(const struct tensors *tensors, const char *spellings, int64_t block, const char *suffix) {
+  const char *first = NULL;
   for (const char *path; (path = next_spelling(tensors->arena, &spellings));) {
     const char *key = expand(tensors->arena, tensors->prefix, path, block, suffix);
     if (!first) first = key;
@@ -35,21 +47,23 @@ const char *tensors_key(const struct tensors *tensors, enum part part, int64_t b
   return first;
 }
 
-const struct weight *tensors_find(const struct tensors *tensors, enum part part, int64_t block, const char *suffix) {
-  if (!tensors->family->keys[part]) return NULL;
-  return weights_find(tensors->weights, tensors_key(tensors, part, block, suffix));
+const char *tensors_module(const struct tensors *tensors, const char *spellings, int64_t block, const char *suffix) {
+  const char *key = tensors_spell(tensors, spellings, block, suffix);
+  size_t length = strlen(key) - strlen(suffix);
+  if (length && key[length - 1] == '.') length--;
+  return arena_strndup(tensors->arena, key, length);
 }
 
-bool tensors_recognise(struct tensors *tensors) {
-  for (int i = 0; i < FAMILY_COUNT; i++) {
-    const char *prefixes = families[i].prefixes;
-    for (const char *prefix; (prefix = next_spelling(tensors->arena, &prefixes));) {
-      tensors->family = &families[i];
-      tensors->prefix = prefix;
-      if (tensors_find(tensors, PART_PATCH, 0, "weight")) return true;
-    }
+const struct weight *tensors_find(const struct tensors *tensors, const char *spellings, int64_t block, const char *suffix) {
+  return tensors->random ? NULL : weights_find(tensors->weights, tensors_spell(tensors, spellings, block, suffix));
+}
+
+bool tensors_find_prefix(struct tensors *tensors, const char *prefixes, const char *spellings, const char *suffix) {
+  for (const char *prefix; (prefix = next_spelling(tensors->arena, &prefixes));) {
+    tensors->prefix = prefix;
+    if (tensors->random || tensors_find(tensors, spellings, 0, suffix)) return true;
   }
-  tensors->family = NULL;
+  tensors->prefix = "";
   return false;
 }
 
@@ -89,6 +103,11 @@ enum status tensors_take(struct tensors *tensors, const char *key, const struct 
                      dtype_name(weight->dtype));
   tensors->used[weight - tensors->weights->tensors] = true;
   return STATUS_OK;
+}
+
+void tensors_pass_over(struct tensors *tensors, const char *key) {
+  const struct weight *weight = tensors->random ? NULL : weights_find(tensors->weights, key);
+  if (weight) tensors->used[weight - tensors->weights->tensors] = true;
 }
 
 /* Buffers that a state dict carries and no model computes with. */

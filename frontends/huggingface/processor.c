@@ -35,16 +35,17 @@ static enum status read_filter(const struct config *config, struct vitc_preproce
   return STATUS_OK;
 }
 
-/* The resize and the crop, with the defaults of the two classes: ViT 224 bilinear, DeiT 256 bicubic and a crop of 224. */
-static enum status read_geometry(const struct config *config, bool deit, struct vitc_preprocess *preprocess) {
-  bool do_resize = true, do_crop = deit, shortest = false, crop_shortest = false;
-  *preprocess = (struct vitc_preprocess){.filter = deit ? VITC_BICUBIC : VITC_BILINEAR,
+static enum status read_geometry(const struct config *config, const struct processor *processor,
+                                 struct vitc_preprocess *preprocess) {
+  bool do_resize = true, do_crop = processor->crop != 0, shortest = processor->shortest, crop_shortest = false;
+  uint32_t size = (uint32_t)processor->size, crop = (uint32_t)processor->crop;
+  *preprocess = (struct vitc_preprocess){.filter = processor->filter,
                                          .crop_floor = 1,
                                          .arithmetic = VITC_ARITHMETIC_TRANSFORMERS,
-                                         .resize_height = deit ? 256 : 224,
-                                         .resize_width = deit ? 256 : 224,
-                                         .crop_height = 224,
-                                         .crop_width = 224};
+                                         .resize_height = size,
+                                         .resize_width = size,
+                                         .crop_height = crop ? crop : 224,
+                                         .crop_width = crop ? crop : 224};
   TRY(config_flag(config, "do_resize", &do_resize));
   TRY(config_flag(config, "do_center_crop", &do_crop));
   TRY(read_filter(config, preprocess));
@@ -58,10 +59,15 @@ static enum status read_geometry(const struct config *config, bool deit, struct 
   return STATUS_OK;
 }
 
-static enum status read_arithmetic(const struct config *config, struct vitc_preprocess *preprocess) {
+static enum status read_arithmetic(const struct config *config, const struct processor *processor,
+                                   struct vitc_preprocess *preprocess) {
+  static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
   bool do_rescale = true, do_normalize = true;
   preprocess->rescale = 1.0 / 255;
-  for (int i = 0; i < 3; i++) preprocess->mean[i] = preprocess->std[i] = 0.5;
+  for (int i = 0; i < 3; i++) {
+    preprocess->mean[i] = processor->imagenet ? mean[i] : 0.5;
+    preprocess->std[i] = processor->imagenet ? std[i] : 0.5;
+  }
   TRY(config_flag(config, "do_rescale", &do_rescale));
   TRY(config_flag(config, "do_normalize", &do_normalize));
   TRY(config_real(config, "rescale_factor", 1e-9, 1e9, &preprocess->rescale));
@@ -77,24 +83,25 @@ static enum status read_arithmetic(const struct config *config, struct vitc_prep
 }
 
 /* Not an error, as transformers takes such a folder too, but its model then needs interpolate_pos_encoding. */
-static void warn_other_size(const char *file, const struct vit_config *vit) {
-  const struct vitc_preprocess *preprocess = &vit->preprocess;
+static void warn_other_size(const char *file, const struct vitc_preprocess *preprocess, const int64_t *size) {
   bool crop = preprocess->crop_height != 0;
   int64_t height = crop ? preprocess->crop_height : preprocess->resize_height;
   int64_t width = crop ? preprocess->crop_width : preprocess->resize_width;
-  if (height == vit->image_height && width == vit->image_width) return;
+  if (height == size[0] && width == size[1]) return;
   fprintf(stderr, "vitc: %s: pictures of %lldx%lld, but image_size is %lldx%lld: scaled to the model's\n", file,
-          (long long)height, (long long)width, (long long)vit->image_height, (long long)vit->image_width);
+          (long long)height, (long long)width, (long long)size[0], (long long)size[1]);
 }
 
-enum status processor_read(const char *folder, struct vit_config *vit, struct arena *arena, struct diag *diag) {
+enum status processor_read(const struct import *import, const struct processor *processor, const int64_t *size,
+                           struct vitc_preprocess *out_preprocess) {
   struct stat info;
   struct config config;
-  if (stat(arena_printf(arena, "%s/preprocessor_config.json", folder), &info) != 0 || vit->channels != 3) return STATUS_OK;
-  enum status status = config_open(folder, "preprocessor_config.json", arena, &config, diag);
-  if (status == STATUS_OK) status = read_geometry(&config, vit->distilled, &vit->preprocess);
-  if (status == STATUS_OK) status = read_arithmetic(&config, &vit->preprocess);
-  if (status == STATUS_OK) warn_other_size(config.file, vit);
+  const char *folder = import->source, *name = "preprocessor_config.json";
+  if (stat(arena_printf(import->arena, "%s/%s", folder, name), &info) != 0) return STATUS_OK;
+  enum status status = config_open(folder, name, import->arena, &config, import->diag);
+  if (status == STATUS_OK) status = read_geometry(&config, processor, out_preprocess);
+  if (status == STATUS_OK) status = read_arithmetic(&config, processor, out_preprocess);
+  if (status == STATUS_OK) warn_other_size(config.file, out_preprocess, size);
   config_close(&config);
   return status;
 }

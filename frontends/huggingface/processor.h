@@ -1,10 +1,20 @@
-/* preprocessor_config.json: how transformers' Pillow-backed image processors of ViT and DeiT prepare a picture. */
+/* preprocessor_config.json: how transformers' Pillow-backed image processors prepare a picture. */
 #ifndef VITC_FRONTENDS_HUGGINGFACE_PROCESSOR_H
 #define VITC_FRONTENDS_HUGGINGFACE_PROCESSOR_H
 
 #include "import_config.h"
 
-/* Into vit->preprocess. A folder without the file leaves it unknown. */
-MUST_USE enum status processor_read(const char *folder, struct vit_config *vit, struct arena *arena, struct diag *diag);
+/* What a processor's class does where the file is silent. */
+struct processor {
+  enum vitc_filter filter;
+  int64_t size; /* both edges, or with `shortest` the shorter one */
+  bool shortest;
+  int64_t crop;  /* edges of the centre crop; 0: none */
+  bool imagenet; /* mean and deviation of ImageNet, else 0.5 */
+};
+
+/* Into *out_preprocess, for a model whose images are size[0] x size[1]. A folder without the file leaves it unknown. */
+MUST_USE enum status processor_read(const struct import *import, const struct processor *processor, const int64_t *size,
+                                    struct vitc_preprocess *out_preprocess);
 
 #endif

@@ -1,23 +1,24 @@
 #include "timm/timm.h"
 
 #include "import_config.h"
+#include "vit.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
 /* Constructor arguments of timm's VisionTransformer. */
 static const struct config_field model_args[] = {
-    CONFIG_FIELD("img_size", CONFIG_SIZE, image_height, 1, CONFIG_IMAGE_MAX),
-    CONFIG_FIELD("patch_size", CONFIG_SIZE, patch_height, 1, CONFIG_IMAGE_MAX),
-    CONFIG_FIELD("in_chans", CONFIG_COUNT, channels, 1, CONFIG_CHANNELS_MAX),
-    CONFIG_FIELD("num_classes", CONFIG_COUNT, classes, 0, CONFIG_CLASSES_MAX),
-    CONFIG_FIELD("embed_dim", CONFIG_COUNT, dim, 1, CONFIG_DIM_MAX),
-    CONFIG_FIELD("depth", CONFIG_COUNT, depth, 0, CONFIG_DEPTH_MAX),
-    CONFIG_FIELD("num_heads", CONFIG_COUNT, heads, 1, CONFIG_HEADS_MAX),
-    CONFIG_FIELD("qkv_bias", CONFIG_FLAG, qkv_bias, 0, 0),
-    CONFIG_FIELD("qk_scale", CONFIG_REAL, scale, 0, 0),
-    CONFIG_FIELD("class_token", CONFIG_FLAG, class_token, 0, 0),
-    CONFIG_FIELD("pool_include_prefix", CONFIG_FLAG, pool_prefix, 0, 0),
+    CONFIG_FIELD(vit_config, "img_size", CONFIG_SIZE, image_height, 1, CONFIG_IMAGE_MAX),
+    CONFIG_FIELD(vit_config, "patch_size", CONFIG_SIZE, patch_height, 1, CONFIG_IMAGE_MAX),
+    CONFIG_FIELD(vit_config, "in_chans", CONFIG_COUNT, channels, 1, CONFIG_CHANNELS_MAX),
+    CONFIG_FIELD(vit_config, "num_classes", CONFIG_COUNT, classes, 0, CONFIG_CLASSES_MAX),
+    CONFIG_FIELD(vit_config, "embed_dim", CONFIG_COUNT, dim, 1, CONFIG_DIM_MAX),
+    CONFIG_FIELD(vit_config, "depth", CONFIG_COUNT, depth, 0, CONFIG_DEPTH_MAX),
+    CONFIG_FIELD(vit_config, "num_heads", CONFIG_COUNT, heads, 1, CONFIG_HEADS_MAX),
+    CONFIG_FIELD(vit_config, "qkv_bias", CONFIG_FLAG, qkv_bias, 0, 0),
+    CONFIG_FIELD(vit_config, "qk_scale", CONFIG_REAL, scale, 0, 0),
+    CONFIG_FIELD(vit_config, "class_token", CONFIG_FLAG, class_token, 0, 0),
+    CONFIG_FIELD(vit_config, "pool_include_prefix", CONFIG_FLAG, pool_prefix, 0, 0),
     {.key = "mlp_ratio", .kind = CONFIG_IGNORED}, /* the rest of these is read by read_model_args */
     {.key = "global_pool", .kind = CONFIG_IGNORED},
     {.key = "init_values", .kind = CONFIG_IGNORED},
@@ -62,12 +63,11 @@ static enum status choose(const struct config *config, const char *key, const ch
   return config_reject(config, key, expected);
 }
 
-static enum status read_pool(const struct config *config, struct vit_config *vit) {
-  static const char *const pools[] = {"token", "avg", NULL};
-  int pool = vit->mean_pool;
-  TRY(choose(config, "global_pool", pools, &pool));
-  vit->mean_pool = pool == 1;
-  return STATUS_OK;
+static enum status read_pool(const struct config *config, const char *pool, struct vit_config *vit) {
+  if (!pool) return STATUS_OK;
+  vit->mean_pool = strcmp(pool, "avg") == 0;
+  if (vit->mean_pool || strcmp(pool, "token") == 0) return STATUS_OK;
+  return diag_fail(config->diag, STATUS_INPUT, "%s: global_pool is %s, expected token or avg", config->file, pool);
 }
 
 static enum status read_model_args(const struct config *config, struct vit_config *vit) {
@@ -77,14 +77,16 @@ static enum status read_model_args(const struct config *config, struct vit_confi
   bool no_embed_class = false;
   int64_t dim = vit->dim, heads = vit->heads;
   double ratio = (double)vit->mlp / (double)dim;
+  const char *pool = NULL;
   TRY(config_read(config, model_args, sizeof model_args / sizeof *model_args, true, vit));
-  TRY(read_pool(config, vit));
+  TRY(config_text(config, "global_pool", &pool));
+  TRY(read_pool(config, pool, vit));
   TRY(choose(config, "act_layer", activations, &activation));
   TRY(choose(config, "norm_layer", norms, &norm));
   TRY(choose(config, "pos_embed", positions, &position));
   TRY(config_flag(config, "no_embed_class", &no_embed_class));
   TRY(config_real(config, "mlp_ratio", 0.001, 1000, &ratio));
-  vit->gelu_tanh = activation == 1;
+  vit->activation = activation == 1 ? ACTIVATION_GELU_TANH : ACTIVATION_GELU;
   vit->embed_class = !no_embed_class;
   vit->qkv_bias_given = config_get(config, "qkv_bias") != NULL;
   vit->layer_scale = config_get(config, "init_values") != NULL;
@@ -104,37 +106,33 @@ static enum status read_model_args(const struct config *config, struct vit_confi
 }
 
 /* [channels, height, width], which model_args may override later. */
-static enum status read_input_size(const struct config *config, struct vit_config *vit) {
-  const cJSON *item = config_get(config, "input_size");
+static enum status read_input_size(const struct config *config, struct timm_pretrained *out) {
   double sizes[3];
-  if (!item) return STATUS_OK;
+  if (!config_get(config, "input_size")) return STATUS_OK;
   TRY(config_rgb(config, "input_size", 1, CONFIG_IMAGE_MAX, sizes));
-  vit->channels = (int64_t)sizes[0];
-  vit->image_height = (int64_t)sizes[1];
-  vit->image_width = (int64_t)sizes[2];
+  out->channels = (int64_t)sizes[0];
+  out->height = (int64_t)sizes[1];
+  out->width = (int64_t)sizes[2];
   return STATUS_OK;
 }
 
-static enum status read_pretrained(const struct config *config, struct vit_config *vit) {
+static enum status read_picture(const struct config *config, struct timm_pretrained *out) {
   static const char *const filters[] = {"nearest", "bilinear", "bicubic", "lanczos", NULL}, *const modes[] = {"center",
                                                                                                               "squash", NULL};
   static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
   int filter = VITC_BICUBIC, mode = 0;
-  struct vitc_preprocess *preprocess = &vit->preprocess;
-  TRY(read_input_size(config, vit));
-  TRY(config_integer(config, "num_classes", 0, CONFIG_CLASSES_MAX, &vit->classes));
-  TRY(read_pool(config, vit));
+  struct vitc_preprocess *preprocess = &out->picture.preprocess;
   /* timm's defaults where the file is silent */
-  vit->crop_pct = 0.875;
+  out->picture.crop_pct = 0.875;
   memcpy(preprocess->mean, mean, sizeof mean);
   memcpy(preprocess->std, std, sizeof std);
-  TRY(config_real(config, "crop_pct", 0.01, 10, &vit->crop_pct));
+  TRY(config_real(config, "crop_pct", 0.01, 10, &out->picture.crop_pct));
   TRY(choose(config, "interpolation", filters, &filter));
   TRY(choose(config, "crop_mode", modes, &mode));
-  if (vit->channels != 3) return STATUS_OK; /* pictures have three */
+  if (out->channels != 3) return STATUS_OK; /* pictures have three */
   TRY(config_rgb(config, "mean", -1000, 1000, preprocess->mean));
   TRY(config_rgb(config, "std", 1e-6, 1000, preprocess->std));
-  vit->squash = mode == 1;
+  out->picture.squash = mode == 1;
   preprocess->resize = VITC_RESIZE_SHORTEST;
   preprocess->filter = (uint32_t)filter;
   preprocess->arithmetic = VITC_ARITHMETIC_TORCHVISION;
@@ -143,35 +141,50 @@ static enum status read_pretrained(const struct config *config, struct vit_confi
 }
 
 /* label_names by class, and label_descriptions by those names where there are some. */
-static enum status read_labels(const struct config *config, struct vit_config *vit) {
+static enum status read_labels(const struct config *config, struct labels *labels) {
   struct config descriptions;
-  TRY(config_labels(config, config_get(config, "label_names") ? "label_names" : "id2label", vit));
+  TRY(config_labels(config, config_get(config, "label_names") ? "label_names" : "id2label", labels));
   TRY(config_child(config, "label_descriptions", &descriptions));
-  for (int i = 0; i < vit->label_count; i++) TRY(config_text(&descriptions, vit->labels[i], &vit->labels[i]));
+  for (int i = 0; i < labels->count; i++) TRY(config_text(&descriptions, labels->names[i], &labels->names[i]));
   return STATUS_OK;
 }
 
-static enum status read_config(const struct config *config, const struct import_options *options, struct vit_config *vit) {
-  struct config pretrained, args;
-  struct diag arch_diag = {0};
-  const char *arch = NULL;
-  TRY(config_text(config, "architecture", &arch));
-  if (options->arch) arch = options->arch;
-  if (!arch) return config_reject(config, "architecture", "the name of a timm model");
-  if (arch_parse(arch, config->arena, vit, &arch_diag) != STATUS_OK)
-    return diag_fail(config->diag, options->arch ? STATUS_USAGE : STATUS_INPUT, "%s: architecture: %s", config->file,
-                     arch_diag.message);
-  vit->origin = config->file;
-  vit->classes_given = true;
-  vit->pre_logits = 0; /* in21k names of the hub are without; vit_follow_tensors finds it where it is */
+enum status timm_read_pretrained(const struct config *config, struct timm_pretrained *out) {
+  struct config pretrained;
   TRY(config_child(config, "pretrained_cfg", &pretrained));
   if (!pretrained.json) pretrained = *config; /* the older form: one object for all */
-  TRY(read_pretrained(&pretrained, vit));
-  TRY(config_integer(config, "num_classes", 0, CONFIG_CLASSES_MAX, &vit->classes));
-  TRY(read_pool(config, vit));
+  TRY(read_input_size(&pretrained, out));
+  TRY(read_picture(&pretrained, out));
+  TRY(config_integer(&pretrained, "num_classes", 0, CONFIG_CLASSES_MAX, &out->classes));
+  TRY(config_integer(config, "num_classes", 0, CONFIG_CLASSES_MAX, &out->classes));
+  TRY(config_text(&pretrained, "global_pool", &out->pool));
+  TRY(config_text(config, "global_pool", &out->pool));
+  return read_labels(config, &out->labels);
+}
+
+enum status timm_read_vit(const struct import *import, struct vit_config *out_config) {
+  const struct config *config = import->config;
+  struct vit_config *vit = out_config;
+  struct config args;
+  struct diag arch_diag = {0};
+  if (arch_parse(import->arch, config->arena, vit, &arch_diag) != STATUS_OK)
+    return diag_fail(config->diag, import->options->arch ? STATUS_USAGE : STATUS_INPUT, "%s: architecture: %s", config->file,
+                     arch_diag.message);
+  struct timm_pretrained pretrained = {
+      .channels = vit->channels, .height = vit->image_height, .width = vit->image_width, .classes = vit->classes};
+  TRY(timm_read_pretrained(config, &pretrained));
+  vit->origin = config->file;
+  vit->channels = pretrained.channels;
+  vit->image_height = pretrained.height;
+  vit->image_width = pretrained.width;
+  vit->classes = pretrained.classes;
+  vit->classes_given = true;
+  vit->picture = pretrained.picture;
+  vit->labels = pretrained.labels;
+  vit->pre_logits = 0; /* in21k names of the hub are without; vit_follow_tensors finds it where it is */
+  TRY(read_pool(config, pretrained.pool, vit));
   TRY(config_child(config, "model_args", &args));
-  TRY(read_model_args(&args, vit));
-  return read_labels(config, vit);
+  return read_model_args(&args, vit);
 }
 
 /* Any folder that is not of transformers, so that one without a config.json gets to hear of it. */
@@ -183,13 +196,19 @@ bool timm_probe(const char *source, const struct import_options *options) {
 
 enum status timm_import(const char *source, const struct import_options *options, struct arena *arena, struct weights *weights,
                         struct graph *out_graph, struct diag *diag) {
-  struct vit_config vit;
   struct config config;
-  const char *file;
+  struct import import = {.source = source,
+                          .config = &config,
+                          .arch = options->arch,
+                          .options = options,
+                          .arena = arena,
+                          .weights = weights,
+                          .out_graph = out_graph,
+                          .diag = diag};
   enum status status = config_open(source, "config.json", arena, &config, diag);
-  if (status == STATUS_OK) status = read_config(&config, options, &vit);
+  if (status == STATUS_OK && !import.arch) status = config_text(&config, "architecture", &import.arch);
+  if (status == STATUS_OK && !import.arch) status = config_reject(&config, "architecture", "the name of a timm model");
+  if (status == STATUS_OK) status = import_model(&import);
   config_close(&config);
-  TRY(status);
-  TRY(config_weights(source, weights, arena, &file, diag));
-  return vit_import(&vit, file, options, arena, weights, out_graph, diag);
+  return status;
 }

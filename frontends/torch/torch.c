@@ -18,8 +18,14 @@ bool torch_probe(const char *source, const struct import_options *options) {
 
 enum status torch_import(const char *source, const struct import_options *options, struct arena *arena, struct weights *weights,
                          struct graph *out_graph, struct diag *diag) {
-  struct vit_config config = {0};
-  if (options->arch) TRY(arch_parse(options->arch, arena, &config, diag));
+  struct import import = {.source = source,
+                          .arch = options->arch,
+                          .options = options,
+                          .arena = arena,
+                          .weights = weights,
+                          .out_graph = out_graph,
+                          .diag = diag};
   TRY(weights_open(source, weights, diag));
-  return vit_import(&config, source, options, arena, weights, out_graph, diag);
+  import.file = source;
+  return import_model(&import);
 }

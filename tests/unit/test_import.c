@@ -1,8 +1,8 @@
 /* The ViT importers: names and specs, drawn weights, resampled tables, and the graph that comes out. Outputs are compared with
  * timm's and transformers' own in tests/reference/import.py. */
-#include "import.h"
 #include "ir/ops.h"
 #include "json/json.h"
+#include "vit.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

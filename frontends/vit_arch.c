@@ -1,4 +1,4 @@
-#include "import.h"
+#include "vit.h"
 
 #include <errno.h>
 #include <math.h>
@@ -85,7 +85,7 @@ static bool parse_rest(const char *rest, const struct arch_row *row, struct vit_
   if (*rest && !(tagged && row->family == FAMILY_timm && !in21k)) return false;
   config->patch_height = config->patch_width = patch;
   config->image_height = config->image_width = size;
-  config->defaults = in21k ? PREPROCESS_IN21K : row->preprocess;
+  config->picture.defaults = in21k ? PREPROCESS_IN21K : row->preprocess;
   size_t length = strlen(rest);
   if (in21k || (tagged && length > 6 && strcmp(rest + length - 6, "_in21k") == 0)) config->classes = CLASSES_IN21K;
   if (in21k) config->pre_logits = row->dim;

@@ -61,12 +61,11 @@ static void gemm_work(struct account_phase *phase, const struct plan *plan, cons
 
 static void attention_work(struct account_phase *phase, const struct step *step) {
   const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
-  int64_t rows = q->shape.dim[q->shape.rank - 2], keys = k->shape.dim[k->shape.rank - 2];
-  int64_t width = q->shape.dim[q->shape.rank - 1], v_width = v->shape.dim[v->shape.rank - 1];
-  phase->flops = 2 * rows * keys * (width + v_width); /* all heads of both products */
+  int64_t keys = k->shape.dim[2], width = q->shape.dim[3] + v->shape.dim[3];
+  phase->flops = 2 * shape_elements(&q->shape) / q->shape.dim[3] * keys * width; /* both products of all heads */
   add_read(phase, q);
   phase->read_bytes += view_bytes(k); /* packed by the phase before */
-  add_read(phase, v);
+  add_reads(phase, step, 2);
 }
 
 static void conv_work(struct account_phase *phase, const struct plan *plan, const struct step *step) {

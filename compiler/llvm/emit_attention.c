@@ -16,19 +16,39 @@ int64_t attention_row_tiles(const struct target_level *level, const struct atten
   return tile_rows(desc->q_rows, attention_tile_height(level, desc)).count;
 }
 
-static emit_value begin_function(struct emit *e, const struct attention_desc *desc, const char *what, int pointers) {
+static emit_value begin_function(struct emit *e, const struct attention_desc *desc, const char *what, int pointers,
+                                 bool takes_mask) {
   char name[128];
-  snprintf(name, sizeof name, "%s_f32_q%lld_k%lld_d%lld_%s", what, (long long)desc->q_rows, (long long)desc->k_rows,
-           (long long)desc->head_dim, e->level->name);
-  LLVMTypeRef types[7];
-  for (int i = 0; i < pointers; i++) types[i] = e->pointer;
-  for (int i = 0; i < 3; i++) types[pointers + i] = e->i64;
-  return emit_function_begin(e, name, e->void_type, types, pointers + 3);
+  snprintf(name, sizeof name, "%s%s_f32_q%lld_k%lld_d%lld_%s", what, desc->has_mask ? "_mask" : "", (long long)desc->q_rows,
+           (long long)desc->k_rows, (long long)desc->head_dim, e->level->name);
+  LLVMTypeRef types[8];
+  int count = 0;
+  while (count < pointers) types[count++] = e->pointer;
+  for (int i = 0; i < 3; i++) types[count++] = e->i64;
+  if (takes_mask) types[count++] = e->pointer;
+  return emit_function_begin(e, name, e->void_type, types, count);
 }
 
-static emit_value head_at(struct emit *e, emit_value pointer, emit_value image, int64_t image_stride, emit_value head,
-                          int64_t width) {
-  emit_value offset = emit_add(e, emit_mul(e, image, emit_i64(e, image_stride)), emit_mul(e, head, emit_i64(e, width)));
+/* Of pair = (image * windows + window) * heads + head. */
+struct place {
+  emit_value image, window, head; /* window is NULL when there is only one */
+};
+
+static struct place place_of_pair(struct emit *e, const struct attention_desc *desc, emit_value pair, int64_t heads) {
+  emit_value count = emit_i64(e, heads), outer = LLVMBuildUDiv(e->builder, pair, count, "");
+  struct place place = {.image = outer, .head = LLVMBuildURem(e->builder, pair, count, "")};
+  if (desc->windows == 1) return place;
+  emit_value windows = emit_i64(e, desc->windows);
+  place.image = LLVMBuildUDiv(e->builder, outer, windows, "");
+  place.window = LLVMBuildURem(e->builder, outer, windows, "");
+  return place;
+}
+
+static emit_value place_at(struct emit *e, emit_value pointer, const struct place *place,
+                           const struct attention_strides *strides) {
+  emit_value offset =
+      emit_add(e, emit_mul(e, place->image, emit_i64(e, strides->image)), emit_mul(e, place->head, emit_i64(e, strides->head)));
+  if (place->window != NULL) offset = emit_add(e, offset, emit_mul(e, place->window, emit_i64(e, strides->window)));
   return emit_at(e, pointer, offset);
 }
 
@@ -56,7 +76,7 @@ static void pack_block(struct emit *e, const struct attention_desc *desc, emit_v
   for (int first = 0; first < 16; first += lanes) {
     emit_value rows[16];
     for (int i = 0; i < lanes; i++) {
-      emit_value row = emit_at(e, emit_at_const(e, k, (first + i) * desc->k_row_stride), d);
+      emit_value row = emit_at(e, emit_at_const(e, k, (first + i) * desc->k.row), d);
       rows[i] = first + i < keys ? emit_load_vector(e, row, depth) : emit_splat_const(e, 0);
     }
     transpose(e, rows);
@@ -80,22 +100,21 @@ static void pack_panel(struct emit *e, const struct attention_desc *desc, emit_v
 emit_value emit_attention_pack(struct emit *e, const struct attention_desc *desc) {
   emit_value found = kernel_find(e, "attention_pack", desc, sizeof *desc);
   if (found != NULL) return found;
-  emit_value function = begin_function(e, desc, "attention_pack", 2);
+  emit_value function = begin_function(e, desc, "attention_pack", 2, false);
   struct emit_loop pair, panel;
   emit_loop_begin(e, &pair, emit_parameter(e, 3), emit_parameter(e, 4), 1, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_value heads = emit_i64(e, desc->heads);
-  emit_value image = LLVMBuildUDiv(e->builder, pair.index, heads, ""), head = LLVMBuildURem(e->builder, pair.index, heads, "");
-  emit_value k = head_at(e, emit_parameter(e, 0), image, desc->k_image_stride, head, desc->head_dim);
+  struct place place = place_of_pair(e, desc, pair.index, desc->kv_heads);
+  emit_value k = place_at(e, emit_parameter(e, 0), &place, &desc->k);
   emit_value packed = emit_at(e, emit_parameter(e, 1), emit_mul(e, pair.index, emit_i64(e, attention_packed_floats(desc))));
   int64_t whole = desc->k_rows / 16, stride = attention_panel_stride(desc);
   if (whole > 0) {
     emit_loop_begin(e, &panel, emit_i64(e, 0), emit_i64(e, whole), 1, NULL, 0, EMIT_NOT_EMPTY);
-    emit_value from = emit_at(e, k, emit_mul(e, panel.index, emit_i64(e, 16 * desc->k_row_stride)));
+    emit_value from = emit_at(e, k, emit_mul(e, panel.index, emit_i64(e, 16 * desc->k.row)));
     pack_panel(e, desc, from, emit_at(e, packed, emit_mul(e, panel.index, emit_i64(e, stride))), 16);
     emit_loop_end(e, &panel, NULL);
   }
   if (whole * 16 < desc->k_rows)
-    pack_panel(e, desc, emit_at_const(e, k, whole * 16 * desc->k_row_stride), emit_at_const(e, packed, whole * stride),
+    pack_panel(e, desc, emit_at_const(e, k, whole * 16 * desc->k.row), emit_at_const(e, packed, whole * stride),
                (int)(desc->k_rows - whole * 16));
   emit_loop_end(e, &pair, NULL);
   emit_function_end(e);
@@ -103,28 +122,45 @@ emit_value emit_attention_pack(struct emit *e, const struct attention_desc *desc
   return function;
 }
 
+/* The place of the head of k and v that serves this one; *out_pair is its pair. */
+static struct place shared_head(struct emit *e, const struct attention_desc *desc, const struct place *place,
+                                emit_value *out_pair) {
+  if (desc->kv_heads == desc->heads) return *place;
+  struct place shared = *place;
+  shared.head = LLVMBuildUDiv(e->builder, place->head, emit_i64(e, desc->heads / desc->kv_heads), "");
+  emit_value outer = LLVMBuildUDiv(e->builder, *out_pair, emit_i64(e, desc->heads), "");
+  *out_pair = emit_add(e, emit_mul(e, outer, emit_i64(e, desc->kv_heads)), shared.head);
+  return shared;
+}
+
 static void call_tile(struct emit *e, const struct attention_desc *desc, emit_value tile, emit_value pair, emit_value row) {
-  emit_value heads = emit_i64(e, desc->heads);
-  emit_value image = LLVMBuildUDiv(e->builder, pair, heads, ""), head = LLVMBuildURem(e->builder, pair, heads, "");
-  emit_value q = head_at(e, emit_parameter(e, 0), image, desc->q_image_stride, head, desc->head_dim);
-  emit_value out = head_at(e, emit_parameter(e, 3), image, desc->out_image_stride, head, desc->v_dim);
-  emit_value arguments[] = {
-      emit_at(e, q, emit_mul(e, row, emit_i64(e, desc->q_row_stride))),
+  struct place place = place_of_pair(e, desc, pair, desc->heads), shared = shared_head(e, desc, &place, &pair);
+  emit_value q = place_at(e, emit_parameter(e, 0), &place, &desc->q);
+  emit_value out = place_at(e, emit_parameter(e, 3), &place, &desc->out);
+  emit_value arguments[6] = {
+      emit_at(e, q, emit_mul(e, row, emit_i64(e, desc->q.row))),
       emit_at(e, emit_parameter(e, 1), emit_mul(e, pair, emit_i64(e, attention_packed_floats(desc)))),
-      head_at(e, emit_parameter(e, 2), image, desc->v_image_stride, head, desc->v_dim),
-      emit_at(e, out, emit_mul(e, row, emit_i64(e, desc->out_row_stride))),
+      place_at(e, emit_parameter(e, 2), &shared, &desc->v),
+      emit_at(e, out, emit_mul(e, row, emit_i64(e, desc->out.row))),
   };
-  emit_call(e, tile, arguments, 4);
+  int count = 4;
+  if (desc->has_mask) {
+    emit_value mask = place_at(e, emit_parameter(e, 7), &place, &desc->mask);
+    arguments[count++] = emit_at(e, mask, emit_mul(e, row, emit_i64(e, desc->mask.row)));
+  }
+  if (desc->causal) arguments[count++] = row;
+  emit_call(e, tile, arguments, count);
 }
 
 emit_value emit_attention(struct emit *e, const struct attention_desc *desc) {
+  assert(desc->windows > 0 && desc->kv_heads > 0 && desc->heads % desc->kv_heads == 0);
   assert(desc->heads > 0 && desc->q_rows > 0 && desc->k_rows > 0 && desc->head_dim > 0 && desc->v_dim > 0);
   emit_value found = kernel_find(e, "attention", desc, sizeof *desc);
   if (found != NULL) return found;
   struct row_tiles tiles = tile_rows(desc->q_rows, attention_tile_height(e->level, desc));
   emit_value tall = emit_attention_tile(e, desc, tiles.height);
   emit_value low = tiles.tall < tiles.count ? emit_attention_tile(e, desc, tiles.height - 1) : NULL;
-  emit_value function = begin_function(e, desc, "attention", 4);
+  emit_value function = begin_function(e, desc, "attention", 4, desc->has_mask);
   struct emit_loop unit;
   emit_loop_begin(e, &unit, emit_parameter(e, 5), emit_parameter(e, 6), 1, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value count = emit_i64(e, tiles.count), tall_count = emit_i64(e, tiles.tall);

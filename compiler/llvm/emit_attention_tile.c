@@ -9,12 +9,16 @@
  * far apart in memory, so no prefetcher of the CPU sees the next one coming. */
 enum { KEYS_MAX = 640, STACK_SCORES = 40 * 1024, STACK_SUMS = 16 * 1024, FETCH_STEPS = 8 };
 
+static const double LOG2_E = 1.44269504088896341;
+
 struct attention_tile {
   const struct attention_desc *desc;
   int rows;
-  int64_t score_stride, sum_stride;                      /* elements */
-  double score_scale;                                    /* scale * log2(e) */
-  emit_value q, packed, v, out;                          /* packed and v: of the block's first key */
+  bool adjusts;                     /* the scores are exponents in natural units by the time that their maximum is known */
+  int64_t score_stride, sum_stride; /* elements */
+  double score_scale;               /* scale * log2(e) */
+  emit_value q, packed, v, out;     /* packed and v: of the block's first key */
+  emit_value mask, row;             /* or NULL; less the block's first key, too */
   emit_value scores, maximum, denominator, factor, sums; /* on the stack; the last four per row */
   bool continues, last;                                  /* earlier keys were seen; these are the last ones */
   int64_t keys;                                          /* of the block */
@@ -44,7 +48,7 @@ static void score_tile(struct emit *e, const struct attention_tile *t, emit_valu
   int lanes = e->level->lanes;
   struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = lanes, .a = t->q, .b_step = 16};
   product.b = row_at(e, t->packed, panel, attention_panel_stride(t->desc));
-  product.a_row_stride = t->desc->q_row_stride;
+  product.a_row_stride = t->desc->q.row;
   product.k = t->desc->head_dim;
   for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes / 16 * attention_panel_stride(t->desc) + v * lanes % 16;
   emit_value acc[EMIT_CARRIED_MAX];
@@ -74,6 +78,7 @@ static void scores(struct emit *e, const struct attention_tile *t) {
 struct softmax_row {
   const struct attention_tile *tile;
   emit_value row, minus_maximum;
+  struct attention_score at;
 };
 
 /* The largest exponent belongs to the largest score, or with a negative scale to the smallest. */
@@ -91,11 +96,31 @@ static emit_value visit_extreme(struct emit *e, void *context, emit_value column
   return softmax->tile->score_scale < 0 ? smallest(e, score, acc) : largest(e, score, acc);
 }
 
+static emit_value visit_adjust(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
+  const struct softmax_row *softmax = context;
+  emit_value place = emit_at(e, softmax->row, column);
+  struct attention_score at = softmax->at;
+  at.column = column;
+  at.lanes = lanes;
+  emit_value score = emit_attention_adjust(e, softmax->tile->desc, &at, emit_load_vector(e, place, lanes));
+  emit_store_vector(e, score, place, e->level->lanes);
+  if (lanes < e->level->lanes) score = emit_select(e, emit_lane_mask(e, lanes), score, acc);
+  return largest(e, score, acc);
+}
+
+/* Exactly zero for keys that are masked: a query may have no other. */
+static emit_value adjusted_power(struct emit *e, const struct softmax_row *softmax, emit_value score) {
+  emit_value below = emit_fmul(e, emit_fadd(e, score, softmax->minus_maximum), emit_splat_const(e, LOG2_E));
+  emit_value seen = LLVMBuildFCmp(e->builder, LLVMRealOGT, below, emit_splat_const(e, -125), "");
+  return emit_select(e, seen, emit_math_exp2(e, below), emit_splat_const(e, 0));
+}
+
 static emit_value visit_power(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
   const struct softmax_row *softmax = context;
   emit_value place = emit_at(e, softmax->row, column), score = emit_load_vector(e, place, lanes);
   emit_value scale = emit_splat_const(e, softmax->tile->score_scale);
-  emit_value power = emit_math_exp2(e, emit_fma(e, score, scale, softmax->minus_maximum));
+  emit_value power = softmax->tile->adjusts ? adjusted_power(e, softmax, score)
+                                            : emit_math_exp2(e, emit_fma(e, score, scale, softmax->minus_maximum));
   if (lanes < e->level->lanes) power = emit_select(e, emit_lane_mask(e, lanes), power, emit_splat_const(e, 0));
   emit_store_vector(e, power, place, e->level->lanes);
   return emit_fadd(e, acc, power);
@@ -107,26 +132,42 @@ static emit_value reduce_extreme(struct emit *e, emit_value vector, bool negativ
   return emit_fsub(e, emit_f32(e, -0.0), emit_reduce_max(e, emit_fsub(e, zero, vector)));
 }
 
+/* What the sums of earlier keys are multiplied by when the largest exponent grows from `before` to `maximum`. */
+static emit_value shrink_factor(struct emit *e, const struct attention_tile *t, emit_value before, emit_value maximum) {
+  emit_value difference = emit_splat(e, emit_fsub(e, before, maximum));
+  if (t->adjusts) difference = emit_fmul(e, difference, emit_splat_const(e, LOG2_E));
+  return LLVMBuildExtractElement(e->builder, emit_math_exp2(e, difference), emit_i32(e, 0), "");
+}
+
 /* The largest exponent of each row. With earlier keys, `factor` is what their sums must be multiplied by. */
 static void find_maxima(struct emit *e, const struct attention_tile *t) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
   bool negative = t->score_scale < 0;
   struct softmax_row row = {.tile = t, .row = row_at(e, t->scores, loop.index, t->score_stride)};
-  struct sweep sweep = {.columns = t->keys, .context = &row, .visit = visit_extreme};
+  if (t->mask != NULL) row.at.mask = row_at(e, t->mask, loop.index, t->desc->mask.row);
+  if (t->row != NULL) row.at.row = emit_add(e, t->row, loop.index);
+  struct sweep sweep = {.columns = t->keys, .context = &row, .visit = t->adjusts ? visit_adjust : visit_extreme};
   sweep.initial = emit_splat_const(e, negative ? (double)FLT_MAX : (double)-FLT_MAX);
   sweep.combine = negative ? smallest : largest;
-  emit_value maximum = emit_fmul(e, reduce_extreme(e, emit_sweep(e, &sweep), negative), emit_f32(e, t->score_scale));
+  emit_value maximum = reduce_extreme(e, emit_sweep(e, &sweep), negative);
+  if (!t->adjusts) maximum = emit_fmul(e, maximum, emit_f32(e, t->score_scale));
   emit_value place = emit_at(e, t->maximum, loop.index);
   if (t->continues) {
     emit_value before = emit_load_f32(e, place);
     maximum = emit_fmax(e, before, maximum);
-    emit_value power = emit_math_exp2(e, emit_splat(e, emit_fsub(e, before, maximum)));
-    emit_value factor = LLVMBuildExtractElement(e->builder, power, emit_i32(e, 0), "");
-    emit_store_f32(e, factor, emit_at(e, t->factor, loop.index));
+    emit_store_f32(e, shrink_factor(e, t, before, maximum), emit_at(e, t->factor, loop.index));
   }
   emit_store_f32(e, maximum, place);
   emit_loop_end(e, &loop, NULL);
+}
+
+/* Nothing seen: the result is 0 by any factor that is finite. */
+static emit_value inverse(struct emit *e, const struct attention_tile *t, emit_value sum) {
+  emit_value one = emit_f32(e, 1);
+  if (!t->adjusts) return emit_fdiv(e, one, sum);
+  emit_value none = LLVMBuildFCmp(e->builder, LLVMRealOEQ, sum, emit_f32(e, 0), "");
+  return emit_fdiv(e, one, emit_select(e, none, one, sum));
 }
 
 /* Scores become powers of two below 1, not yet divided by their sum. A loop of its own: the powers of one row need not wait for
@@ -141,7 +182,7 @@ static void find_powers(struct emit *e, const struct attention_tile *t) {
   sweep.initial = emit_splat_const(e, 0);
   emit_value sum = emit_reduce_add(e, emit_sweep(e, &sweep)), place = emit_at(e, t->denominator, loop.index);
   if (t->continues) sum = emit_fma(e, emit_load_f32(e, place), emit_load_f32(e, emit_at(e, t->factor, loop.index)), sum);
-  emit_store_f32(e, t->last ? emit_fdiv(e, emit_f32(e, 1), sum) : sum, place);
+  emit_store_f32(e, t->last ? inverse(e, t, sum) : sum, place);
   emit_loop_end(e, &loop, NULL);
 }
 
@@ -151,7 +192,7 @@ static void value_tile(struct emit *e, const struct attention_tile *t, emit_valu
   struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = last_lanes, .a = t->scores, .k = t->keys};
   product.b = emit_at(e, t->v, column);
   product.a_row_stride = t->score_stride;
-  product.b_step = t->desc->v_row_stride;
+  product.b_step = t->desc->v.row;
   product.fetch_steps = FETCH_STEPS;
   for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes;
   emit_value sums = t->sums != NULL ? emit_at(e, t->sums, column) : NULL, out = emit_at(e, t->out, column);
@@ -171,7 +212,7 @@ static void value_tile(struct emit *e, const struct attention_tile *t, emit_valu
     for (int v = 0; v < vectors; v++) {
       emit_value value = acc[r * vectors + v];
       if (t->last)
-        emit_store_vector(e, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out_row_stride + v * lanes),
+        emit_store_vector(e, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out.row + v * lanes),
                           v == vectors - 1 ? last_lanes : lanes);
       else
         emit_store_vector(e, value, emit_at_const(e, sums, r * t->sum_stride + v * lanes), lanes);
@@ -198,7 +239,9 @@ static void block(struct emit *e, struct attention_tile *t, emit_value first_key
   at.keys = keys;
   at.last = last;
   at.packed = row_at(e, t->packed, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 16), ""), attention_panel_stride(t->desc));
-  at.v = row_at(e, t->v, first_key, t->desc->v_row_stride);
+  at.v = row_at(e, t->v, first_key, t->desc->v.row);
+  if (t->mask != NULL) at.mask = emit_at(e, t->mask, first_key);
+  if (t->row != NULL) at.row = emit_sub(e, t->row, first_key);
   scores(e, &at);
   find_maxima(e, &at);
   find_powers(e, &at);
@@ -220,10 +263,16 @@ static void clear_sums(struct emit *e, const struct attention_tile *t) {
 
 emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc, int rows) {
   char name[96];
-  snprintf(name, sizeof name, "attention_tile_f32_%d_%s", rows, e->level->name);
-  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer};
-  emit_value function = emit_function_begin(e, name, e->void_type, types, 4);
-  struct attention_tile t = {.desc = desc, .rows = rows, .score_scale = (double)desc->scale * 1.44269504088896341};
+  snprintf(name, sizeof name, "attention_tile%s_f32_%d_%s", desc->has_mask ? "_mask" : "", rows, e->level->name);
+  LLVMTypeRef types[6] = {e->pointer, e->pointer, e->pointer, e->pointer};
+  int parameters = 4;
+  if (desc->has_mask) types[parameters++] = e->pointer;
+  if (desc->causal) types[parameters++] = e->i64;
+  emit_value function = emit_function_begin(e, name, e->void_type, types, parameters);
+  struct attention_tile t = {.desc = desc, .rows = rows, .score_scale = (double)desc->scale * LOG2_E};
+  t.adjusts = attention_adjusts(desc);
+  if (desc->has_mask) t.mask = emit_parameter(e, 4);
+  if (desc->causal) t.row = emit_parameter(e, parameters - 1);
   t.q = emit_parameter(e, 0);
   t.packed = emit_parameter(e, 1);
   t.v = emit_parameter(e, 2);

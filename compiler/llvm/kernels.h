@@ -56,19 +56,30 @@ int64_t gemm_split_panels(const struct target_level *level, const struct gemm_de
 /* Row tiles of one image. */
 int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc *desc);
 
-/* ---- Attention: out[g][i][h*v_dim..] = softmax(scale * q k^T) v for each head h, without a (q_rows x k_rows) matrix in
- * memory. Two functions, run one after the other with all of the first done before the second starts: attention_pack: void
- * (const float *k, float *packed, int64_t images, int64_t begin, int64_t end): transposes the keys of the (image, head) pairs
- * [begin, end), pair = image * heads + head, into packed + pair * attention_packed_floats(desc). attention_run: void (const
- * float *q, const float *packed, const float *v, float *out, int64_t images, int64_t begin, int64_t end): computes the units
- * [begin, end): unit = (image * heads + head) * attention_row_tiles(level, desc) + row tile. out may be q itself when strides
- * and v_dim are equal (each tile of q is read before its rows are written). Long sequences are blocked over keys with a running
+/* ---- Attention: out = softmax(cap(scale * q k^T) + mask) v for each image, window and head, without a (q_rows x k_rows)
+ * matrix in memory. A window is an attention of its own, as an image is; heads / kv_heads heads after each other share keys
+ * and values. cap(x) is softcap * tanh(x / softcap), or x for softcap 0; with causal, query i sees keys up to i. A query whose
+ * keys are all masked by minus infinity has a result of zero. With mask, softcap or causal the scale is positive.
+ *
+ * Two functions, run one after the other with all of the first done before the second starts:
+ *
+ * attention_pack: void (const float *k, float *packed, int64_t images, int64_t begin, int64_t end) transposes the keys of the
+ * pairs [begin, end), pair = (image * windows + window) * kv_heads + head, into packed + pair * attention_packed_floats(desc).
+ *
+ * attention_run: void (const float *q, const float *packed, const float *v, float *out, int64_t images, int64_t begin,
+ * int64_t end[, const float *mask]) computes the units [begin, end), unit = ((image * windows + window) * heads + head) *
+ * attention_row_tiles(level, desc) + row tile; mask is a parameter with has_mask only. out may be q itself when strides and
+ * widths are equal (each tile of q is read before its rows are written). Long sequences are blocked over keys with a running
  * maximum, with the same bits however units are split. */
+struct attention_strides {
+  int64_t image, window, head, row; /* elements; those of a row are adjacent */
+};
+
 struct attention_desc {
-  int64_t heads, q_rows, k_rows, head_dim, v_dim;
-  int64_t q_row_stride, q_image_stride, k_row_stride, k_image_stride, v_row_stride, v_image_stride, out_row_stride,
-      out_image_stride;
-  float scale;
+  int64_t windows, heads, kv_heads, q_rows, k_rows, head_dim, v_dim;
+  struct attention_strides q, k, v, out, mask;
+  float scale, softcap;
+  int32_t causal, has_mask;
 };
 
 int64_t attention_packed_floats(const struct attention_desc *desc);

@@ -218,47 +218,56 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
   phase_end(&phase);
 }
 
-static void attention_phases(struct lowering *l, const struct step *step) {
-  const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
-  const struct node *node = step->node;
+/* Of (windows, heads, rows, width). */
+static struct attention_strides attention_strides(const struct view *view) {
+  const int64_t *stride = view->stride;
+  return (struct attention_strides){view->image_stride, stride[0], stride[1], stride[2]};
+}
+
+static struct attention_desc attention_desc(const struct step *step) {
+  const struct shape *q = &step->inputs[0].shape, *k = &step->inputs[1].shape, *v = &step->inputs[2].shape;
   struct attention_desc desc;
   memset(&desc, 0, sizeof desc);
-  bool rank4 = node->inputs[0]->shape.rank == 4;
-  desc.heads = rank4 ? node->inputs[0]->shape.dim[1] : node_int(node, "q_num_heads");
-  int64_t q_columns, k_columns, v_columns, out_rows, out_columns;
-  matrix(q, &desc.q_rows, &q_columns, &desc.q_row_stride);
-  matrix(k, &desc.k_rows, &k_columns, &desc.k_row_stride);
-  matrix(v, &desc.k_rows, &v_columns, &desc.v_row_stride);
-  struct view out = step->out;
-  if (out.shape.rank == 4) { /* (1, T, heads, d): the heads of a token are adjacent */
-    out.shape = (struct shape){3, {1, out.shape.dim[1], out.shape.dim[2] * out.shape.dim[3]}};
-    out.stride[2] = 1;
-  }
-  matrix(&out, &out_rows, &out_columns, &desc.out_row_stride);
-  desc.head_dim = q_columns / desc.heads;
-  desc.v_dim = v_columns / desc.heads;
-  desc.q_image_stride = q->image_stride;
-  desc.k_image_stride = k->image_stride;
-  desc.v_image_stride = v->image_stride;
-  desc.out_image_stride = out.image_stride;
-  double scale = node_float(node, "scale");
+  desc.windows = k->dim[0];
+  desc.heads = q->dim[1];
+  desc.kv_heads = k->dim[1];
+  desc.q_rows = q->dim[2];
+  desc.k_rows = k->dim[2];
+  desc.head_dim = q->dim[3];
+  desc.v_dim = v->dim[3];
+  desc.q = attention_strides(&step->inputs[0]);
+  desc.k = attention_strides(&step->inputs[1]);
+  desc.v = attention_strides(&step->inputs[2]);
+  desc.out = attention_strides(&step->out);
+  desc.has_mask = step->input_count > 3;
+  if (desc.has_mask) desc.mask = attention_strides(&step->inputs[3]);
+  desc.causal = node_int(step->node, "is_causal") != 0;
+  desc.softcap = (float)node_float(step->node, "softcap");
+  double scale = node_float(step->node, "scale");
   desc.scale = (float)(scale != 0 ? scale : 1.0 / __builtin_sqrt((double)desc.head_dim));
+  return desc;
+}
+
+static void attention_phases(struct lowering *l, const struct step *step) {
+  const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
+  struct attention_desc desc = attention_desc(step);
   emit_value pack = emit_attention_pack(l->emit, &desc), run = emit_attention(l->emit, &desc), begin, end;
   struct phase phase = phase_begin(l, step, "attention_pack", CONTEXT_THREADS);
-  split_per_image(&phase, desc.heads, &begin, &end);
+  split_per_image(&phase, desc.windows * desc.kv_heads, &begin, &end);
   emit_value pack_arguments[] = {view_pointer(&phase, k), view_pointer(&phase, &step->scratch), phase.images, begin, end};
   emit_call(l->emit, pack, pack_arguments, 5);
   phase_end(&phase);
   phase = phase_begin(l, step, "attention", CONTEXT_TASKS);
-  split_per_image(&phase, desc.heads * attention_row_tiles(l->emit->level, &desc), &begin, &end);
+  split_per_image(&phase, desc.windows * desc.heads * attention_row_tiles(l->emit->level, &desc), &begin, &end);
   emit_value run_arguments[] = {view_pointer(&phase, q),
                                 view_pointer(&phase, &step->scratch),
                                 view_pointer(&phase, v),
-                                view_pointer(&phase, &out),
+                                view_pointer(&phase, &step->out),
                                 phase.images,
                                 begin,
-                                end};
-  emit_call(l->emit, run, run_arguments, 7);
+                                end,
+                                desc.has_mask ? view_pointer(&phase, &step->inputs[3]) : NULL};
+  emit_call(l->emit, run, run_arguments, desc.has_mask ? 8 : 7);
   phase_end(&phase);
 }
 

@@ -55,12 +55,18 @@ static enum status check_mask(struct graph *graph, const struct node *node, cons
       return op_fail(graph, node, "mask %s does not broadcast to (%lld, %lld, %lld, %lld)", op_describe(graph, mask),
                      (long long)full[0], (long long)full[1], (long long)full[2], (long long)full[3]);
   }
-  bool batched = node->inputs[0]->batched;
+  bool batched = node->inputs[1]->batched;
   if (mask->batched && (!batched || offset > 0 || mask->shape.dim[0] != extents->batch))
     return op_fail(graph, node, "mask %s does not have the images of the queries", op_describe(graph, mask));
   if (!mask->batched && batched && offset == 0 && mask->shape.dim[0] != 1)
     return op_fail(graph, node, "mask %s does not repeat for each image", op_describe(graph, mask));
   return STATUS_OK;
+}
+
+/* Queries that are the same for all images: they stand for a copy for each. */
+static bool queries_shared(const struct node *node) {
+  return !node->inputs[0]->batched && node->inputs[0]->shape.dim[0] == 1 && node->inputs[1]->batched &&
+         node->inputs[2]->batched;
 }
 
 static enum status check_operands(struct graph *graph, const struct node *node) {
@@ -70,7 +76,7 @@ static enum status check_operands(struct graph *graph, const struct node *node) 
     TRY(op_check_dtype(graph, node, i, 1u << DTYPE_F32));
     if (operand->shape.rank != q->shape.rank || (q->shape.rank != 3 && q->shape.rank != 4))
       return op_fail(graph, node, "input %d %s: expected rank 3 or 4, the same for q, k and v", i, op_describe(graph, operand));
-    if (operand->batched != q->batched || operand->shape.dim[0] != q->shape.dim[0])
+    if ((operand->batched != q->batched && !queries_shared(node)) || operand->shape.dim[0] != q->shape.dim[0])
       return op_fail(graph, node, "input %d %s: expected the batch of %s", i, op_describe(graph, operand),
                      op_describe(graph, q));
   }
@@ -98,7 +104,7 @@ enum status infer_attention(struct graph *graph, struct node *node) {
   TRY(check_mask(graph, node, &extents));
   struct shape shape = q->shape;
   shape.dim[shape.rank - 1] = q->shape.rank == 4 ? extents.d_v : extents.q_heads * extents.d_v;
-  return op_set_output(graph, node, 0, q->dtype, &shape, q->batched);
+  return op_set_output(graph, node, 0, q->dtype, &shape, k->batched);
 }
 
 /* Queries are taken a block at a time, so that the scores stay small. */

@@ -56,7 +56,7 @@ struct packed {
 
 enum step_kind {
   STEP_GEMM,      /* inputs: A, B panels, [layer norm scale, bias]; scratch: normalised A */
-  STEP_ATTENTION, /* inputs: q, k, v; scratch: packed keys */
+  STEP_ATTENTION, /* inputs: q, k, v, [mask]; scratch: packed keys */
   STEP_ROWS,      /* inputs: x, [scale, bias]: LayerNormalization, Softmax over the last axes */
   STEP_STRIDED,   /* inputs: x: element by element; movement by the strides of x */
   STEP_MATMUL,    /* inputs: A, B, both computed */

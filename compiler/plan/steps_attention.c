@@ -1,74 +1,120 @@
-/* Attention: operands with the heads of a token side by side. */
+/* Attention: every operand as (windows, heads, rows, width), the elements of a head's row next to each other. */
+#include "ops/attention.h"
 #include "plan/step.h"
 #include "plan/view.h"
 
 #include <assert.h>
+#include <math.h>
 
-/* Rank 4 (N, heads, T, d) goes through (N, T, heads, d): the kernel wants the heads of a token side by side. */
-static enum status attention_input(struct planner *p, const struct node *node, int index, struct view *out_view) {
-  struct view view = place_of(p, node->inputs[index]);
-  if (view.shape.rank == 4) {
-    static const int64_t tokens_first[] = {0, 2, 1, 3};
-    view = view_permute(&view, tokens_first);
-    struct shape joined = {3, {view.shape.dim[0], view.shape.dim[1], view.shape.dim[2] * view.shape.dim[3]}};
-    struct view as_rows;
-    if (!view_reshape(&view, &joined, &as_rows)) {
-      struct view copy = place_temporary(p, "heads side by side", &view.shape, node->inputs[index]->batched);
-      TRY(steps_copy(p, &view, &copy, node));
-      bool dense = view_reshape(&copy, &joined, &as_rows);
-      assert(dense);
-      (void)dense;
-    }
-    view = as_rows;
-  }
-  TRY(step_as_matrix(p, node, "attention operand", node->inputs[index]->batched, &view));
-  *out_view = view;
+static const int64_t SWAP_HEADS[] = {0, 2, 1, 3};
+
+/* Rank 3 (N, T, heads * d) as (N, heads, T, d). */
+static struct view by_head(const struct view *view, int64_t heads) {
+  if (view->shape.rank == 4) return *view;
+  const int64_t *dim = view->shape.dim;
+  struct shape cut = {4, {dim[0], dim[1], heads, dim[2] / heads}};
+  struct view parts;
+  bool splits = view_reshape(view, &cut, &parts);
+  assert(splits); /* one axis became two */
+  (void)splits;
+  return view_permute(&parts, SWAP_HEADS);
+}
+
+static bool rows_adjacent(const struct view *view) {
+  int last = view->shape.rank - 1;
+  return view->dtype == DTYPE_F32 && (view->shape.dim[last] == 1 || view->stride[last] == 1);
+}
+
+/* A dense copy of what the kernel cannot read as it is. */
+static enum status readable(struct planner *p, const struct node *node, const char *name, struct view *view) {
+  if (rows_adjacent(view)) return STATUS_OK;
+  struct view copy = place_temporary_rows(p, name, &view->shape, view->image_stride != 0);
+  TRY(steps_copy(p, view, &copy, node));
+  *view = copy;
   return STATUS_OK;
 }
 
 static enum status attention_check(struct planner *p, const struct node *node) {
-  if (node->input_count > 3 && node->inputs[3] != NULL) return plan_refuse(p, node, "compiled attention has no mask");
-  if (node_int(node, "is_causal") != 0) return plan_refuse(p, node, "compiled attention is not causal");
-  if (node_float(node, "softcap") != 0) return plan_refuse(p, node, "compiled attention has no softcap");
-  bool rank4 = node->inputs[0]->shape.rank == 4;
-  int64_t heads = rank4 ? node->inputs[0]->shape.dim[1] : node_int(node, "q_num_heads");
-  int64_t kv_heads = rank4 ? node->inputs[1]->shape.dim[1] : node_int(node, "kv_num_heads");
-  if (kv_heads != 0 && heads != kv_heads) return plan_refuse(p, node, "compiled attention has as many key as query heads");
-  for (int i = 0; i < 3; i++)
-    if (!node->inputs[i]->batched || node->inputs[i]->shape.dim[0] != 1)
-      return plan_refuse(p, node, "compiled attention needs operands of shape (N, ..)");
+  for (int i = 1; i < 3; i++)
+    if (!node->inputs[i]->batched) return plan_refuse(p, node, "compiled attention needs keys and values of shape (N, ..)");
   return STATUS_OK;
+}
+
+/* A constant of true and false as what is added to the scores. */
+static const struct value *additive_mask(struct planner *p, const struct value *mask) {
+  if (mask->dtype != DTYPE_BOOL || mask->data == NULL) return mask;
+  int64_t count = shape_elements(&mask->shape);
+  float *added = arena_array(p->arena, (size_t)count, sizeof *added);
+  for (int64_t i = 0; i < count; i++) added[i] = ((const uint8_t *)mask->data)[i] ? 0 : -INFINITY;
+  struct value *value = arena_array(p->arena, 1, sizeof *value);
+  *value = *mask;
+  value->dtype = DTYPE_F32;
+  value->data = added;
+  return value;
+}
+
+/* Broadcast to (windows, heads, queries, keys), except for the keys. */
+static enum status add_mask(struct planner *p, const struct node *node, const struct attention *extents,
+                            struct view *out_view) {
+  struct shape full = {4, {extents->batch, extents->q_heads, extents->q_rows, extents->kv_rows}};
+  struct view view = place_of(p, additive_mask(p, node->inputs[3]));
+  TRY(readable(p, node, "attention mask", &view));
+  *out_view = view_broadcast(&view, &full);
+  return STATUS_OK;
+}
+
+/* Columns of the same rows that do not meet, or other memory altogether. */
+static bool apart(const struct view *a, const struct view *b) {
+  if (!step_overlaps(a, b)) return true;
+  if (a->shape.rank != 3 || b->shape.rank != 3 || a->image_stride != b->image_stride) return false;
+  for (int i = 0; i < 3; i++)
+    if ((i < 2 && a->shape.dim[i] != b->shape.dim[i]) || a->stride[i] != b->stride[i]) return false;
+  const struct view *low = a->offset < b->offset ? a : b, *high = low == a ? b : a;
+  int64_t distance = high->offset - low->offset;
+  return distance >= low->shape.dim[2] && distance + high->shape.dim[2] <= a->stride[1];
+}
+
+/* Whether something other than queries is still read from this memory when the result is written to it. */
+static bool read_late(struct planner *p, const struct node *node, const struct view *storage) {
+  struct view values = place_of(p, node->inputs[2]);
+  if (!apart(&values, storage)) return true;
+  if (node->input_count > 3 && node->inputs[3] != NULL && node->inputs[3]->data == NULL) {
+    struct view mask = place_of(p, node->inputs[3]);
+    if (step_overlaps(&mask, storage)) return true;
+  }
+  for (int i = 0; i < node->epilogue_count; i++)
+    for (int j = 0; j < node->epilogue[i]->input_count; j++) {
+      const struct value *operand = node->epilogue[i]->inputs[j];
+      if (operand == NULL || operand->data != NULL) continue;
+      struct view view = place_of(p, operand);
+      if (step_overlaps(&view, storage)) return true;
+    }
+  return false;
 }
 
 enum status attention_steps(struct planner *p, const struct node *node) {
   TRY(attention_check(p, node));
-  struct view operands[3];
-  for (int i = 0; i < 3; i++) TRY(attention_input(p, node, i, &operands[i]));
-  bool rank4 = node->inputs[0]->shape.rank == 4;
+  struct attention extents = attention_extents(node);
+  bool has_mask = node->input_count > 3 && node->inputs[3] != NULL;
+  struct view operands[4];
+  for (int i = 0; i < 3; i++) {
+    struct view view = place_of(p, node->inputs[i]);
+    TRY(readable(p, node, "attention operand", &view));
+    operands[i] = by_head(&view, i == 0 ? extents.q_heads : extents.kv_heads);
+  }
+  if (has_mask) TRY(add_mask(p, node, &extents, &operands[3]));
   struct view storage;
-  bool in_place = !rank4 && step_fits(p, node->inputs[0], node->outputs[0], &storage);
+  bool in_place = node->inputs[0]->shape.rank == 3 && step_fits(p, node->inputs[0], node->outputs[0], &storage) &&
+                  rows_adjacent(&storage) && !read_late(p, node, &storage);
   TRY(place_value(p, node->outputs[0], in_place ? &storage : NULL));
   struct view out = place_of(p, node->outputs[0]), target = out;
-  int64_t rows, columns, row_stride;
-  if (rank4) {
-    struct shape tokens = {4, {1, out.shape.dim[2], out.shape.dim[1], out.shape.dim[3]}};
-    target = place_temporary(p, "attention by token", &tokens, true);
-  } else if (!view_matrix(&out, &rows, &columns, &row_stride)) {
-    target = place_temporary(p, "attention by token", &out.shape, true);
-  }
+  if (!rows_adjacent(&out)) target = place_temporary(p, "attention by row", &out.shape, true);
   struct step *step = steps_new(p, STEP_ATTENTION, node);
-  step_set_out(step, &target);
-  for (int i = 0; i < 3; i++) step_add_input(step, &operands[i]);
-  int64_t heads = rank4 ? out.shape.dim[1] : node_int(node, "q_num_heads");
-  int64_t keys = operands[1].shape.dim[1], head_dim = operands[1].shape.dim[2] / heads;
-  struct shape packed = {2, {heads, pack_keys_floats(keys, head_dim)}};
+  struct view by_heads = by_head(&target, extents.q_heads);
+  step_set_out(step, &by_heads);
+  for (int i = 0; i < 3 + has_mask; i++) step_add_input(step, &operands[i]);
+  struct shape packed = {2, {extents.batch * extents.kv_heads, pack_keys_floats(extents.kv_rows, extents.d)}};
   step->scratch = place_temporary(p, "packed keys", &packed, true);
-  if (rank4) {
-    static const int64_t heads_first[] = {0, 2, 1, 3};
-    struct view permuted = view_permute(&target, heads_first);
-    TRY(steps_copy(p, &permuted, &out, node));
-  } else if (!view_same_layout(&target, &out)) {
-    TRY(steps_copy(p, &target, &out, node));
-  }
+  if (!view_same_layout(&target, &out)) TRY(steps_copy(p, &target, &out, node));
   return step_epilogue(p, node, &out, 0);
 }

@@ -94,11 +94,10 @@ static void add_gemm(struct bench *b, const char *name, int64_t m, int64_t n, in
 static void add_attention(struct bench *b, const char *name, enum kind kind, int64_t rows) {
   struct bench_case *c = add_case(b, name, kind, 4.0 * 12 * (double)(rows * rows) * 64);
   struct attention_desc *d = &c->attention;
-  *d = (struct attention_desc){.heads = 12, .q_rows = rows, .k_rows = rows, .head_dim = 64, .v_dim = 64, .scale = 0.125f};
-  d->q_row_stride = d->k_row_stride = d->v_row_stride = padded(2304);
-  d->q_image_stride = d->k_image_stride = d->v_image_stride = rows * padded(2304);
-  d->out_row_stride = padded(768);
-  d->out_image_stride = rows * padded(768);
+  *d = (struct attention_desc){.windows = 1, .heads = 12, .kv_heads = 12, .q_rows = rows, .k_rows = rows, .scale = 0.125f};
+  d->head_dim = d->v_dim = 64;
+  d->q = d->k = d->v = (struct attention_strides){.image = rows * padded(2304), .head = 64, .row = padded(2304)};
+  d->out = (struct attention_strides){.image = rows * padded(768), .head = 64, .row = padded(768)};
 }
 
 static void add_cases(struct bench *b) {

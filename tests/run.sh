@@ -48,9 +48,9 @@ for program in "$build"/test_*; do
   fi
 done
 # Scripts without checks make the goldens and constants that the C tests read.
-for script in $(grep -l -E '\bChecks\(\)' tests/reference/*.py | grep -v '/support\.py$'); do
+for script in $(grep -l -w __main__ tests/reference/*.py | xargs grep -l -E '^    (checks\.finish|run_parts)\('); do
   arguments=()
-  if grep -q -e '"--compiled"' "$script"; then arguments=(--compiled); fi
+  if grep -q '^    run_parts(' "$script"; then arguments=(--compiled); fi
   suite "reference/$(basename "$script" .py)" "$python" "$script" "${arguments[@]}"
 done
 for script in tests/e2e/test_*.sh; do

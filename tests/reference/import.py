@@ -6,13 +6,9 @@ Every model is small, with seeded weights that have outliers and no symmetry; a 
 the interpreter (with --compiled by the compiled object, too) and compared with the framework's output. Then position tables of
 other image sizes in each dialect, and preprocessing."""
 
-import argparse
 import json
-import tempfile
 
-import support
-from support import Checks
-from make_vits import (SMALL, Importer, VisionTransformer, pixels, reseed, torchvision_state, transformers_config,
+from make_vits import (SMALL, Importer, VisionTransformer, pixels, reseed, run_parts, torchvision_state, transformers_config,
                        transformers_output)
 
 import numpy as np
@@ -306,21 +302,5 @@ PARTS = (timm_models, timm_state_dicts, timm_full_size, random_weights, vit_mode
          torchvision_models, position_tables, preprocessing)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vitc", default=support.VITC)
-    parser.add_argument("--compiled", action="store_true", help="compile every model, too")
-    parser.add_argument("--only", help="of " + ", ".join(part.__name__ for part in PARTS))
-    arguments = parser.parse_args()
-    support.VITC = arguments.vitc
-    checks = Checks()
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        run = Importer(folder, checks, arguments.compiled)
-        for part in PARTS:
-            if arguments.only in (None, part.__name__):
-                checks.run(part.__name__, part, run)
-    checks.finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

@@ -1,11 +1,15 @@
 """Small ViTs of timm, transformers and the vit_model.py style with seeded weights, and their imports: shared by import.py and
 import_reject.py."""
 
+import argparse
+import json
 import pathlib
+import tempfile
 import warnings
 
 import numpy as np
 
+import support
 from support import import_timm, vitc
 
 warnings.filterwarnings("ignore")
@@ -160,6 +164,17 @@ class Importer:
         vitc("run", model, "--input", inputs, "--output", result)
         return np.load(result)
 
+    def outputs(self, model, x):
+        """All outputs of an imported graph or of its object, in the graph's order."""
+        graph = json.loads(model.with_suffix(".json").read_text())
+        names = [output["name"] if isinstance(output, dict) else output for output in graph["outputs"]]
+        if len(names) == 1:
+            return [self.output(model, x)]
+        inputs, result = self.path(".npy"), self.path(".npy")
+        np.save(inputs, x.numpy())
+        vitc("run", model, "--input", inputs, "--output", result)
+        return [np.load(result.with_suffix(f".{name}.npy")) for name in names]
+
     def same(self, name, source, want, x, *options):
         """The imported source answers `want` for x."""
         self.checks.run(name, self.compare, name, source, want, x, *options)
@@ -186,3 +201,20 @@ class Importer:
         state = {name: value.to(dtype or value.dtype).contiguous() for name, value in module.state_dict().items()}
         save_file(state, path)
         return path
+
+
+def run_parts(description, parts):
+    """The command line of a test that imports models: runs its parts, functions of an Importer."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vitc", default=support.VITC)
+    parser.add_argument("--compiled", action="store_true", help="compile every model, too")
+    parser.add_argument("--only", help="of " + ", ".join(part.__name__ for part in parts))
+    arguments = parser.parse_args()
+    support.VITC = arguments.vitc
+    checks = support.Checks()
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        run = Importer(folder, checks, arguments.compiled)
+        for part in parts:
+            if arguments.only in (None, part.__name__):
+                checks.run(part.__name__, part, run)
+    checks.finish()

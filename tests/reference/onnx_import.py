@@ -6,16 +6,13 @@ Small models with seeded weights are exported with a static and with a dynamic b
 interpreter at batches 1 and 3 (with --compiled by the compiled object, too), and compared with the PyTorch model's output. Then
 what the compiler makes of them is compared with what it makes of the same weights imported without ONNX."""
 
-import argparse
 import contextlib
 import io
 import logging
 import re
-import tempfile
 
-import support
-from support import Checks, vitc
-from make_vits import SMALL, Importer, pixels, reseed, transformers_config
+from support import vitc
+from make_vits import SMALL, Importer, pixels, reseed, run_parts, transformers_config
 
 import numpy as np
 import onnx
@@ -244,21 +241,5 @@ def axes(run):
 PARTS = (exporters, other_forms, fusion, transposed_convolutions, normalizations, resizes, paddings, axes)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vitc", default=support.VITC)
-    parser.add_argument("--compiled", action="store_true", help="compile every model, too")
-    parser.add_argument("--only", help="of " + ", ".join(part.__name__ for part in PARTS))
-    arguments = parser.parse_args()
-    support.VITC = arguments.vitc
-    checks = Checks()
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        run = Importer(folder, checks, arguments.compiled)
-        for part in PARTS:
-            if arguments.only in (None, part.__name__):
-                checks.run(part.__name__, part, run)
-    checks.finish()
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

@@ -70,7 +70,7 @@ struct value *builder_scalar(struct builder *b, const char *name, float x);
 /* Computed, not read. `data` is borrowed. */
 struct value *builder_table(struct builder *b, const char *name, struct shape shape, const float *data);
 
-/* The tensor of this key, whose shape must be this one. */
+/* The tensor of this key, whose shape must be this one. Its elements are not to be read: see tensors_constant. */
 MUST_USE enum status builder_constant(struct builder *b, const char *key, enum tensor_role role, struct shape shape,
                                       struct value **out_value);
 /* PATH.weight (kind "weight"), PATH.bias. */

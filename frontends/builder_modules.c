@@ -4,10 +4,7 @@
 
 enum status builder_constant(struct builder *b, const char *key, enum tensor_role role, struct shape shape,
                              struct value **out_value) {
-  const void *data;
-  TRY(tensors_take(b->tensors, key, &shape, role, b->origin, &data));
-  *out_value = graph_add_constant(b->graph, key, DTYPE_F32, &shape, data);
-  return STATUS_OK;
+  return tensors_constant(b->tensors, b->graph, key, &shape, role, b->origin, out_value);
 }
 
 enum status builder_parameter(struct builder *b, const char *path, const char *kind, enum tensor_role role, struct shape shape,

@@ -2,7 +2,8 @@
  *
  * Every function here leaves *out_weights and *out_graph in a state that weights_close may be called on, also when it fails.
  * The graph lives in `arena` and borrows constant data of the weights: close the weights after the last use of the graph. A
- * graph that is handed out has passed infer_graph and verify_graph. */
+ * graph that is handed out has passed infer_graph and verify_graph. One of frontend_import may have deferred constants
+ * (graph.h): it is for json_write. */
 #ifndef VITC_FRONTENDS_FRONTEND_H
 #define VITC_FRONTENDS_FRONTEND_H
 

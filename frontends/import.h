@@ -110,6 +110,10 @@ const struct weight *tensors_find(const struct tensors *tensors, const char *spe
 /* The tensor as float32 elements, in the file or drawn. `origin` is what expects the shape. */
 MUST_USE enum status tensors_take(struct tensors *tensors, const char *key, const struct shape *shape, enum tensor_role role,
                                   const char *origin, const void **out_data);
+/* The tensor as a constant of the graph, deferred (graph.h) when it is of a file: nobody may read its elements before
+ * json_write, which checks and converts them on their way to the blob, so that a large model is never in memory. */
+MUST_USE enum status tensors_constant(struct tensors *tensors, struct graph *graph, const char *key, const struct shape *shape,
+                                      enum tensor_role role, const char *origin, struct value **out_value);
 /* What a source stores and this model does not need: not to be warned of. */
 void tensors_pass_over(struct tensors *tensors, const char *key);
 /* One line on stderr for what was not used. */

@@ -83,9 +83,9 @@ static enum status draw(struct tensors *tensors, const char *key, const struct s
   return STATUS_OK;
 }
 
-enum status tensors_take(struct tensors *tensors, const char *key, const struct shape *shape, enum tensor_role role,
-                         const char *origin, const void **out_data) {
-  if (tensors->random) return draw(tensors, key, shape, role, out_data);
+/* The weight of this key, which must be of floats and of this shape. */
+static enum status expect(struct tensors *tensors, const char *key, const struct shape *shape, const char *origin,
+                          const struct weight **out_weight) {
   const struct weight *weight = weights_find(tensors->weights, key);
   const char *expected = shape_text(tensors->arena, shape);
   if (!weight) {
@@ -96,12 +96,37 @@ enum status tensors_take(struct tensors *tensors, const char *key, const struct 
   if (!shape_equal(&weight->shape, shape))
     return diag_fail(tensors->diag, STATUS_INPUT, "%s: %s is %s, but %s has %s", tensors->file, key,
                      shape_text(tensors->arena, &weight->shape), origin, expected);
-  TRY(weights_check_finite(weight, tensors->file, tensors->diag));
-  *out_data = weight_elements(weight, DTYPE_F32, &tensors->weights->arena);
-  if (!*out_data || weight_graph_dtype(weight) != DTYPE_F32)
+  if (weight_graph_dtype(weight) != DTYPE_F32)
     return diag_fail(tensors->diag, STATUS_INPUT, "%s: %s is %s, but a weight is of floats", tensors->file, key,
                      dtype_name(weight->dtype));
   tensors->used[weight - tensors->weights->tensors] = true;
+  *out_weight = weight;
+  return STATUS_OK;
+}
+
+enum status tensors_take(struct tensors *tensors, const char *key, const struct shape *shape, enum tensor_role role,
+                         const char *origin, const void **out_data) {
+  const struct weight *weight;
+  if (tensors->random) return draw(tensors, key, shape, role, out_data);
+  TRY(expect(tensors, key, shape, origin, &weight));
+  TRY(weights_check_finite(weight, tensors->file, tensors->diag));
+  *out_data = weight_elements(weight, DTYPE_F32, &tensors->weights->arena);
+  return STATUS_OK;
+}
+
+enum status tensors_constant(struct tensors *tensors, struct graph *graph, const char *key, const struct shape *shape,
+                             enum tensor_role role, const char *origin, struct value **out_value) {
+  const struct weight *weight;
+  const void *data;
+  if (tensors->random) {
+    TRY(draw(tensors, key, shape, role, &data));
+    *out_value = graph_add_constant(graph, key, DTYPE_F32, shape, data);
+    return STATUS_OK;
+  }
+  TRY(expect(tensors, key, shape, origin, &weight));
+  *out_value = graph_add_constant(graph, key, DTYPE_F32, shape, weight->data);
+  (*out_value)->deferred = true;
+  (*out_value)->stored = weight->dtype;
   return STATUS_OK;
 }
 

@@ -64,8 +64,14 @@ const void *weight_elements(const struct weight *weight, enum dtype to, struct a
 /* The dtype that a weight has in a graph: float32 for every float, else its own. */
 enum dtype weight_graph_dtype(const struct weight *weight);
 
+/* Elements first .. first + count - 1 in weight_graph_dtype: where they lie (perhaps misaligned) when they are of that dtype,
+ * else in `buffer`, which has room for them. */
+const void *weight_block(const struct weight *weight, size_t first, size_t count, void *buffer);
+
 /* An element that no model should hold is an error that names file, tensor and index: NaN, infinity, a float64 past float32's
  * range, a bool other than 0 and 1. */
 MUST_USE enum status weights_check_finite(const struct weight *weight, const char *file, struct diag *diag);
+MUST_USE enum status weights_check_range(const struct weight *weight, size_t first, size_t count, const char *file,
+                                         struct diag *diag);
 
 #endif

@@ -60,6 +60,18 @@ enum status output_open(struct output *output, const char *path, struct diag *di
   return cannot_write(diag, path, reason);
 }
 
+/* Past the stream's buffer, which would take a copy of the last part of every piece. */
+enum status output_write(struct output *output, const void *bytes, size_t size, struct diag *diag) {
+  if (fflush(output->stream) != 0) return cannot_write(diag, output->path, errno);
+  for (size_t done = 0; done < size;) {
+    ssize_t count = write(fileno(output->stream), (const char *)bytes + done, size - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return cannot_write(diag, output->path, errno);
+    done += (size_t)count;
+  }
+  return STATUS_OK;
+}
+
 enum status output_commit(struct output *output, struct diag *diag) {
   errno = 0;
   bool failed = fflush(output->stream) != 0 || ferror(output->stream) != 0;

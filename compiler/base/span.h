@@ -27,6 +27,8 @@ struct output {
 };
 
 MUST_USE enum status output_open(struct output *output, const char *path, struct diag *diag);
+/* Appends to what the stream has: for pieces of any size that lie in memory or in a mapped file already. */
+MUST_USE enum status output_write(struct output *output, const void *bytes, size_t size, struct diag *diag);
 MUST_USE enum status output_commit(struct output *output, struct diag *diag);
 void output_discard(struct output *output);
 

@@ -66,7 +66,11 @@ struct value {
   enum dtype dtype;
   struct shape shape; /* of one image */
   bool batched;
-  const void *data;      /* constants: row-major elements; NULL otherwise */
+  const void *data; /* constants: row-major elements; NULL otherwise */
+  /* Only between an import and its json_write: `data` are floats as the source has them, elements of `stored`, perhaps
+   * misaligned or not finite. Nothing reads them but the writer, which converts them. */
+  bool deferred;
+  enum dtype stored;
   struct node *producer; /* NULL for inputs and constants */
   struct value *next;    /* all values of the graph, in order of creation */
   int id;                /* dense, 0 .. graph.value_count - 1 */

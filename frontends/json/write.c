@@ -17,6 +17,7 @@ struct writer {
   bool *seen;          /* by value id: constants that have been written, or are in the blob */
   struct weight *blob; /* in the order of the file */
   size_t blob_count;
+  const char *blamed;    /* for an element that no model should hold */
   const char *separator; /* before the next node */
 };
 
@@ -29,7 +30,7 @@ static bool fits_double(const int64_t *ints, int64_t count) {
 static bool is_inline(const struct value *value) {
   int64_t count = shape_elements(&value->shape);
   if (value->batched) return true;
-  if (value->dtype == DTYPE_F32) return value->shape.rank == 0;
+  if (value->dtype == DTYPE_F32) return value->shape.rank == 0 && !value->deferred;
   return value->dtype == DTYPE_I64 && value->shape.rank <= 1 && count >= 1 && count <= INLINE_INTS_MAX &&
          fits_double(value->data, count);
 }
@@ -193,7 +194,7 @@ static void write_graph(struct writer *w, const char *blob_name) {
 /* Larger elements first, so that every tensor is aligned; equal ones in order of use. */
 static int compare_sizes(const void *a, const void *b) {
   const struct weight *x = *(const struct weight *const *)a, *y = *(const struct weight *const *)b;
-  size_t x_size = dtype_size(x->dtype), y_size = dtype_size(y->dtype);
+  size_t x_size = dtype_size(weight_graph_dtype(x)), y_size = dtype_size(weight_graph_dtype(y));
   if (x_size != y_size) return x_size > y_size ? -1 : 1;
   return x < y ? -1 : x > y;
 }
@@ -206,8 +207,9 @@ static enum status collect_blob(struct writer *w, struct weight *used, const cha
       const struct value *value = node->inputs[i];
       if (!value || !value->data || w->seen[value->id] || is_inline(value)) continue;
       w->seen[value->id] = true;
-      used[count++] = (struct weight){value->name, value->dtype, value->shape, value->data};
-      TRY(weights_check_finite(&used[count - 1], path, diag));
+      if (value->deferred) w->blamed = w->graph->file;
+      enum dtype dtype = value->deferred ? value->stored : value->dtype;
+      used[count++] = (struct weight){value->name, dtype, value->shape, value->data};
     }
   }
   const struct weight **order = calloc(count + 1, sizeof(struct weight *));
@@ -227,7 +229,7 @@ static enum status write_files(struct writer *w, const char *path, const char *b
   enum status status = output_open(&json, path, diag);
   if (status == STATUS_OK && w->blob_count) {
     status = output_open(&blob, blob_path, diag);
-    if (status == STATUS_OK) status = safetensors_write(&blob, w->blob, w->blob_count, diag);
+    if (status == STATUS_OK) status = safetensors_write_graph(&blob, w->blob, w->blob_count, w->blamed, diag);
   }
   if (status == STATUS_OK) {
     w->stream = json.stream;
@@ -248,7 +250,8 @@ enum status json_write(const struct graph *graph, const char *path, struct diag 
   size_t length = strlen(path), values = (size_t)graph->value_count + 1;
   if (length <= 5 || strcmp(path + length - 5, ".json") || path[length - 6] == '/')
     return diag_fail(diag, STATUS_USAGE, "%s: expected a name that ends in .json", path);
-  struct writer writer = {.graph = graph, .seen = calloc(values, sizeof(bool)), .blob = calloc(values, sizeof(struct weight))};
+  struct writer writer = {
+      .graph = graph, .blamed = path, .seen = calloc(values, sizeof(bool)), .blob = calloc(values, sizeof(struct weight))};
   struct weight *used = calloc(values, sizeof *used);
   struct arena arena;
   arena_init(&arena);

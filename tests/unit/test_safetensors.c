@@ -6,8 +6,10 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/test-safetensors-XXXXXX";
@@ -172,6 +174,100 @@ Test(safetensors, written_as_the_format_says) {
   open_path(path);
   cr_expect(weights.count == 2 && find("a\"b\\")->shape.dim[0] == 3);
   cr_expect(*(const int64_t *)weight_elements(find("\xc3\xa9"), DTYPE_I64, &arena) == -1);
+}
+
+/* What a graph's constants become on their way to a file: an odd number of elements past the writer's block, misaligned. */
+enum { MANY = (1 << 17) + 3 };
+
+static enum status write_graph_file(enum dtype dtype, const void *data) {
+  const struct weight weight = {"w", dtype, {1, {MANY}}, data};
+  struct output output;
+  cr_assert(output_open(&output, path, &diag) == STATUS_OK);
+  enum status status = safetensors_write_graph(&output, &weight, 1, "source", &diag);
+  if (status == STATUS_OK) status = output_commit(&output, &diag);
+  output_discard(&output);
+  return status;
+}
+
+/* Element i of every dtype, each of which has i % 1000 - 500 exactly. */
+static void put_element(enum dtype dtype, char *at, int i) {
+  float f32 = (float)(i % 1000 - 500);
+  double f64 = (double)f32;
+  _Float16 f16 = (_Float16)f32;
+  f32 = dtype == DTYPE_BF16 ? (float)(i % 200 - 100) : f32;
+  switch (dtype) {
+  case DTYPE_F64:
+    memcpy(at, &f64, sizeof f64);
+    break;
+  case DTYPE_F16:
+    memcpy(at, &f16, sizeof f16);
+    break;
+  case DTYPE_BF16:
+    memcpy(at, (const char *)&f32 + 2, 2);
+    break;
+  default:
+    memcpy(at, &f32, sizeof f32);
+  }
+}
+
+static char *many_elements(enum dtype dtype) {
+  char *bytes = malloc(MANY * 8 + 8);
+  cr_assert(bytes);
+  for (int i = 0; i < MANY; i++) put_element(dtype, bytes + 1 + (size_t)i * dtype_size(dtype), i);
+  return bytes;
+}
+
+Test(safetensors, constants_are_converted_on_their_way) {
+  static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64};
+  for (size_t k = 0; k < sizeof dtypes / sizeof *dtypes; k++) {
+    char *bytes = many_elements(dtypes[k]);
+    cr_assert(write_graph_file(dtypes[k], bytes + 1) == STATUS_OK, "%s", diag.message);
+    free(bytes);
+    weights_close(&weights);
+    open_path(path);
+    const struct weight *weight = find("w");
+    cr_assert(weight->dtype == DTYPE_F32 && weight->shape.dim[0] == MANY && (uintptr_t)weight->data % 64 == 0);
+    for (int i = 0; i < MANY; i++)
+      cr_assert(((const float *)weight->data)[i] ==
+                    (dtypes[k] == DTYPE_BF16 ? (float)(i % 200 - 100) : (float)(i % 1000 - 500)),
+                "%s, element %d: %f", dtype_name(dtypes[k]), i, (double)((const float *)weight->data)[i]);
+  }
+}
+
+Test(safetensors, constants_are_checked_on_their_way) {
+  static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64};
+  for (size_t k = 0; k < sizeof dtypes / sizeof *dtypes; k++)
+    for (int place = 0; place < 3; place++) {
+      const int at[] = {0, (1 << 17) - 1, MANY - 1};
+      char *bytes = many_elements(dtypes[k]), expected[80];
+      size_t size = dtype_size(dtypes[k]);
+      memset(bytes + 1 + (size_t)at[place] * size, 0xFF, size);
+      diag = (struct diag){0};
+      cr_expect(write_graph_file(dtypes[k], bytes + 1) == STATUS_INPUT && access(path, F_OK) != 0);
+      snprintf(expected, sizeof expected, "source: tensor \"w\": element %d is NaN", at[place]);
+      cr_expect_str_eq(diag.message, expected);
+      free(bytes);
+    }
+  char *bytes = many_elements(DTYPE_F64);
+  memcpy(bytes + 1 + 8 * 70000, &(double){1e39}, 8);
+  diag = (struct diag){0};
+  cr_expect(write_graph_file(DTYPE_F64, bytes + 1) == STATUS_INPUT);
+  cr_expect_str_eq(diag.message, "source: tensor \"w\": element 70000 is too large for float32");
+  memcpy(bytes + 1 + 8 * 70000, &(double){3e38}, 8);
+  diag = (struct diag){0};
+  cr_expect(write_graph_file(DTYPE_F64, bytes + 1) == STATUS_OK, "%s", diag.message);
+  free(bytes);
+}
+
+/* A file that may not grow stands for a full disk. */
+Test(safetensors, a_full_disk) {
+  char *bytes = many_elements(DTYPE_F32);
+  struct rlimit limit = {1 << 18, 1 << 18};
+  signal(SIGXFSZ, SIG_IGN);
+  cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  cr_expect(write_graph_file(DTYPE_F32, bytes + 1) == STATUS_SYSTEM && access(path, F_OK) != 0);
+  cr_expect(strstr(diag.message, "cannot write: File too large"), "%s", diag.message);
+  free(bytes);
 }
 
 Test(safetensors, no_tensors_at_all) {

@@ -171,30 +171,7 @@ enum status import_global_average_pool(struct importer *im, enum op op) {
   return operand_set_value(im, 0, node->outputs[0], 0);
 }
 
-/* ---- transposed convolutions
- *
- * Along an axis with the stride s, output o = s q + r is the sum over j of x[q - j] w[r + begin + s j]: for each phase r an
- * ordinary convolution with every s-th tap. The phases' results are then woven. */
-
-struct axis {
-  int64_t in, kernel, stride, begin, out, per_phase; /* per_phase: outputs of a phase, the last perhaps past the end */
-};
-
-/* Taps first .. first + count - 1 in j of phase r. */
-struct phase {
-  int64_t first, count, pad_begin, pad_end;
-};
-
-static int64_t floor_div(int64_t a, int64_t b) {
-  return a / b - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-static struct phase phase_of(const struct axis *axis, int64_t r) {
-  int64_t first = -floor_div(r + axis->begin, axis->stride), last = floor_div(axis->kernel - 1 - r - axis->begin, axis->stride);
-  struct phase phase = {first, last - first + 1, last, 0};
-  phase.pad_end = axis->per_phase - axis->in - last + phase.count - 1;
-  return phase;
-}
+/* ---- transposed convolutions */
 
 static enum status ints_attribute(struct importer *im, const char *name, size_t count, int64_t otherwise, int64_t max,
                                   int64_t *out) {
@@ -209,7 +186,7 @@ static enum status ints_attribute(struct importer *im, const char *name, size_t 
   return STATUS_OK;
 }
 
-static enum status read_axes(struct importer *im, const struct shape *x, const struct shape *w, struct axis out[2]) {
+static enum status read_axes(struct importer *im, const struct shape *x, const struct shape *w, struct transposed_axis out[2]) {
   static const char *const read[] = {"auto_pad",       "dilations", "group",   "kernel_shape",
                                      "output_padding", "pads",      "strides", NULL};
   int64_t strides[2], pads[4], dilations[2], more[2], kernel[2], group;
@@ -228,105 +205,44 @@ static enum status read_axes(struct importer *im, const struct shape *x, const s
     int64_t s = strides[i], in = x->dim[2 + i], k = w->dim[2 + i], o = s * (in - 1) + more[i] + k - pads[i] - pads[i + 2];
     if ((kernel[i] != 0 && kernel[i] != k) || s < 1 || o < 1 || o > INT32_MAX || k > 4096)
       return importer_fail(im, "a kernel of %lld by stride %lld on %lld", (long long)k, (long long)s, (long long)in);
-    out[i] = (struct axis){in, k, s, pads[i], o, (o + s - 1) / s};
-    for (int64_t r = 0; r < s; r++) {
-      struct phase phase = phase_of(&out[i], r);
-      if (phase.count < 1 || phase.pad_begin < 0 || phase.pad_end < 0)
-        return importer_fail(im, "a kernel of %lld by stride %lld with padding %lld is not supported", (long long)k,
-                             (long long)s, (long long)pads[i]);
-    }
+    out[i] = (struct transposed_axis){in, k, s, pads[i], o};
+    if (!transposed_supported(&out[i]))
+      return importer_fail(im, "a kernel of %lld by stride %lld with padding %lld is not supported", (long long)k, (long long)s,
+                           (long long)pads[i]);
   }
   return STATUS_OK;
-}
-
-struct transposed {
-  const float *weight; /* (C, M, kH, kW) */
-  int64_t inputs, outputs;
-  struct axis axis[2];
-  struct channels channels;
-  struct value *x, *bias;
-};
-
-/* The convolution of one phase of each axis. */
-static enum status phase_conv(struct importer *im, const struct transposed *t, int64_t r0, int64_t r1, struct value **out) {
-  struct phase p[] = {phase_of(&t->axis[0], r0), phase_of(&t->axis[1], r1)};
-  struct shape shape = {.rank = 4, .dim = {t->outputs, t->inputs, p[0].count, p[1].count}};
-  float *made = arena_array(im->arena, (size_t)shape_elements(&shape), sizeof *made), *at = made;
-  int64_t k1 = t->axis[1].kernel, plane = t->axis[0].kernel * k1;
-  for (int64_t m = 0; m < t->outputs; m++)
-    for (int64_t c = 0; c < t->inputs; c++)
-      for (int64_t i = p[0].count - 1; i >= 0; i--)
-        for (int64_t j = p[1].count - 1; j >= 0; j--) {
-          int64_t y = r0 + t->axis[0].begin + t->axis[0].stride * (p[0].first + i);
-          int64_t x = r1 + t->axis[1].begin + t->axis[1].stride * (p[1].first + j);
-          double tap = (double)t->weight[(c * t->outputs + m) * plane + y * k1 + x];
-          *at++ = (float)(t->channels.scale != NULL ? tap * t->channels.scale[m] : tap);
-        }
-  const char *name = arena_printf(im->arena, "%s.phase%lld_%lld", node_output_name(im, 0), (long long)r0, (long long)r1);
-  struct value *inputs[] = {t->x, importer_floats(im, arena_printf(im->arena, "%s.weight", name), &shape, made), t->bias};
-  struct node *node = node_add(im, OP_conv, inputs, 3, name);
-  const int64_t pads[] = {p[0].pad_begin, p[1].pad_begin, p[0].pad_end, p[1].pad_end};
-  node_set_ints(im->graph, node, "pads", pads, 4);
-  *out = node->outputs[0];
-  return node_ready(im, node);
-}
-
-/* (s0 s1 M, Q0, Q1) of the joined phases to (M, Q0 s0, Q1 s1), cut to the extents. */
-static enum status weave(struct importer *im, const struct transposed *t, struct value *x, struct value **out) {
-  const struct axis *a = t->axis;
-  const char *name = node_output_name(im, 0);
-  const int64_t apart[] = {1, a[0].stride, a[1].stride, t->outputs, a[0].per_phase, a[1].per_phase},
-                perm[] = {0, 3, 4, 1, 5, 2};
-  const int64_t woven[] = {1, t->outputs, a[0].stride * a[0].per_phase, a[1].stride * a[1].per_phase};
-  TRY(node_reshape(im, x, apart, 6, arena_printf(im->arena, "%s.apart", name), &x));
-  TRY(node_transpose(im, x, perm, arena_printf(im->arena, "%s.woven", name), &x));
-  TRY(node_reshape(im, x, woven, 4, name, out));
-  if (woven[2] == a[0].out && woven[3] == a[1].out) return STATUS_OK;
-  const int64_t starts[] = {0, 0}, ends[] = {a[0].out, a[1].out}, axes[] = {2, 3};
-  struct value *inputs[] = {*out, importer_ints(im, starts, 2, false), importer_ints(im, ends, 2, false),
-                            importer_ints(im, axes, 2, false)};
-  return node_make(im, OP_slice, inputs, 4, arena_printf(im->arena, "%s.cut", name), out);
 }
 
 enum status import_conv_transpose(struct importer *im, enum op op) {
   (void)op;
   struct operand *x, *w, *b;
-  struct transposed t = {0};
+  struct value *value;
+  struct channels channels;
   const OnnxSubset__Node *next;
   TRY(operand_required(im, 0, &x));
   TRY(operand_required(im, 1, &w));
   TRY(operand_input(im, 2, &b));
   TRY(operand_front(im, x));
-  TRY(operand_value(im, x, false, &t.x));
-  t.weight = known_floats(w, 4);
-  if (t.weight == NULL || t.x->shape.rank != 4 || t.x->dtype != DTYPE_F32)
+  TRY(operand_value(im, x, false, &value));
+  struct transposed t = {.weight = known_floats(w, 4)};
+  if (t.weight == NULL || value->shape.rank != 4 || value->dtype != DTYPE_F32)
     return importer_fail(im, "is only supported on floats of rank 4 with known weights");
   const struct shape *shape = &w->tensor[0].shape;
   t.inputs = shape->dim[0];
   t.outputs = shape->dim[1];
-  if (t.x->shape.dim[1] != t.inputs)
+  if (value->shape.dim[1] != t.inputs)
     return importer_fail(im, "the weights are for %lld channels, the input has %lld", (long long)t.inputs,
-                         (long long)t.x->shape.dim[1]);
+                         (long long)value->shape.dim[1]);
   const float *bias = known_floats(b, 1);
   if (b != NULL && (bias == NULL || b->tensor[0].shape.dim[0] != t.outputs))
     return importer_fail(im, "expected a known bias of %lld", (long long)t.outputs);
-  TRY(read_axes(im, &t.x->shape, shape, t.axis));
-  TRY(find_channels(im, t.outputs, &t.channels, &next));
-  struct shape row = {.rank = 1, .dim = {t.outputs}};
-  const char *name = node_output_name(im, 0);
-  t.bias = importer_floats(im, arena_printf(im->arena, "%s.bias", name), &row, make_bias(im, bias, &t.channels, t.outputs));
+  TRY(read_axes(im, &value->shape, shape, t.axis));
+  TRY(find_channels(im, t.outputs, &channels, &next));
+  t.scale = channels.scale;
+  if (bias != NULL || channels.scale != NULL) t.bias = make_bias(im, bias, &channels, t.outputs);
   int64_t phases = t.axis[0].stride * t.axis[1].stride;
-  if (phases > ONNX_IO_MAX)
-    return importer_fail(im, "has %lld phases, at most %d are supported", (long long)phases, ONNX_IO_MAX);
-  struct value *values[ONNX_IO_MAX], *joined;
-  for (int64_t i = 0; i < phases; i++) TRY(phase_conv(im, &t, i / t.axis[1].stride, i % t.axis[1].stride, &values[i]));
-  joined = values[0];
-  if (phases > 1) {
-    struct node *node = node_add(im, OP_concat, values, (int)phases, arena_printf(im->arena, "%s.phases", name));
-    node_set_int(im->graph, node, "axis", 1);
-    TRY(node_ready(im, node));
-    joined = node->outputs[0];
-    TRY(weave(im, &t, joined, &joined));
-  }
-  return set_output(im, joined, next);
+  if (phases > PHASES_MAX) return importer_fail(im, "has %lld phases, at most %d are supported", (long long)phases, PHASES_MAX);
+  struct lowering lowering = importer_lowering(im, value);
+  TRY(lower_transposed(&lowering, node_output_name(im, 0), &t, value, &value));
+  return set_output(im, value, next);
 }

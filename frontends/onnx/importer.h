@@ -15,6 +15,7 @@
 
 #include "frontend.h"
 #include "ir/ops.h"
+#include "lower.h"
 #include "onnx_subset.pb-c.h"
 
 enum { PROBE_COUNT = 3, ONNX_IO_MAX = 256 };
@@ -130,6 +131,8 @@ MUST_USE enum status node_transpose(struct importer *im, struct value *x, const 
 MUST_USE enum status node_reshape(struct importer *im, struct value *x, const int64_t *dims, int rank, const char *output,
                                   struct value **out_value);
 const char *node_output_name(const struct importer *im, size_t index);
+/* For what becomes several nodes, of `x` (lower.h). */
+struct lowering importer_lowering(struct importer *im, const struct value *x);
 MUST_USE enum status import_node(struct importer *im);
 
 typedef enum status import_function(struct importer *im, enum op op);

@@ -106,6 +106,14 @@ const char *node_output_name(const struct importer *im, size_t index) {
   return index < im->node->n_output && *im->node->output[index] ? im->node->output[index] : "unused";
 }
 
+static enum status lowered_ready(void *context, struct node *node) {
+  return node_ready(context, node);
+}
+
+struct lowering importer_lowering(struct importer *im, const struct value *x) {
+  return (struct lowering){im->graph, x->batched, lowered_ready, im};
+}
+
 struct node *node_add(struct importer *im, enum op op, struct value *const *inputs, int count, const char *output) {
   struct value *out = graph_add_value(im->graph, output, DTYPE_F32, NULL, false);
   return graph_add_node(im->graph, NULL, op, inputs, count, &out, 1);

@@ -1,20 +1,11 @@
-/* Resize of the last two axes, as products with a matrix of interpolation weights along each. */
+/* Resize of the last two axes. */
 #include "onnx/importer.h"
 #include "ops/eval.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { TAPS = 4, EXTENT_MAX = 8192 };
-
-/* How one axis is sampled: out[o] = sum over i of weight[o, i] * x[i]. */
-struct sampling {
-  const char *mode, *coordinates, *nearest;
-  double cubic;
-  bool exclude_outside;
-  int64_t in[2], out[2];
-  double scale[2];
-};
+enum { EXTENT_MAX = 8192 };
 
 static bool one_of(const char *text, const char *const *list) {
   for (; *list != NULL; list++)
@@ -75,66 +66,6 @@ static enum status read_extents(struct importer *im, const struct tensor *scales
   return STATUS_OK;
 }
 
-static double coordinate(const struct sampling *s, int axis, int64_t o) {
-  double out = (double)s->out[axis], in = (double)s->in[axis];
-  if (strcmp(s->coordinates, "align_corners") == 0) return out > 1 ? (double)o * (in - 1) / (out - 1) : 0;
-  if (strcmp(s->coordinates, "asymmetric") == 0) return (double)o / s->scale[axis];
-  if (strcmp(s->coordinates, "pytorch_half_pixel") == 0 && s->out[axis] == 1) return 0;
-  return ((double)o + 0.5) / s->scale[axis] - 0.5;
-}
-
-static double nearest(const struct sampling *s, double x) {
-  if (strcmp(s->nearest, "floor") == 0) return floor(x);
-  if (strcmp(s->nearest, "ceil") == 0) return ceil(x);
-  return strcmp(s->nearest, "round_prefer_ceil") == 0 ? floor(x + 0.5) : ceil(x - 0.5);
-}
-
-/* The cubic convolution's weights at distances t + 1, t, 1 - t, 2 - t. */
-static void cubic_taps(double a, double t, double out[TAPS]) {
-  for (int i = 0; i < TAPS; i++) {
-    double d = fabs(t + 1 - i);
-    out[i] = d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
-  }
-}
-
-static void fill_row(const struct sampling *s, int axis, int64_t o, double *row) {
-  double x = coordinate(s, axis, o), last = (double)(s->in[axis] - 1), taps[TAPS] = {0, 1, 0, 0}, sum = 0;
-  bool cubic = strcmp(s->mode, "cubic") == 0;
-  if (strcmp(s->mode, "nearest") == 0) x = nearest(s, x);
-  if (!cubic) x = x < 0 ? 0 : x > last ? last : x;
-  double base = floor(x);
-  if (cubic) cubic_taps(s->cubic, x - base, taps);
-  if (strcmp(s->mode, "linear") == 0) {
-    taps[1] = 1 - (x - base);
-    taps[2] = x - base;
-  }
-  for (int i = 0; i < TAPS; i++) {
-    double at = base + i - 1;
-    bool outside = at < 0 || at > last;
-    if (outside && cubic && s->exclude_outside) continue;
-    row[(int64_t)(at < 0 ? 0 : at > last ? last : at)] += taps[i];
-    sum += taps[i];
-  }
-  for (int64_t i = 0; i < s->in[axis] && cubic && s->exclude_outside; i++) row[i] /= sum;
-}
-
-/* (in, out), so that rows of x times it are rows of the result. */
-static double *sampling_matrix(struct importer *im, const struct sampling *s, int axis) {
-  int64_t in = s->in[axis], out = s->out[axis];
-  double *matrix = arena_array(im->arena, (size_t)(in * out), sizeof *matrix);
-  double *row = arena_array(im->arena, (size_t)in, sizeof *row);
-  for (int64_t o = 0; o < out; o++) {
-    memset(row, 0, (size_t)in * sizeof *row);
-    fill_row(s, axis, o, row);
-    for (int64_t i = 0; i < in; i++) matrix[i * out + o] = row[i];
-  }
-  return matrix;
-}
-
-static bool keeps(const struct sampling *s, int axis) {
-  return s->in[axis] == s->out[axis] && s->scale[axis] == 1;
-}
-
 enum status fold_resize(struct importer *im, const struct tensor *inputs, size_t count, struct tensor *out) {
   struct sampling s = {0};
   if (count < 1 || inputs[0].data == NULL || inputs[0].dtype != DTYPE_F32 || inputs[0].shape.rank != 4)
@@ -146,7 +77,7 @@ enum status fold_resize(struct importer *im, const struct tensor *inputs, size_t
   shape.dim[2] = s.out[0];
   shape.dim[3] = s.out[1];
   TRY(fold_room(im, DTYPE_F32, &shape, out, &data));
-  const double *down = sampling_matrix(im, &s, 0), *across = sampling_matrix(im, &s, 1);
+  const double *down = sampling_matrix(im->arena, &s, 0), *across = sampling_matrix(im->arena, &s, 1);
   double *rows = arena_array(im->arena, (size_t)(s.in[0] * s.out[1]), sizeof *rows);
   for (int64_t plane = 0; plane < shape.dim[0] * shape.dim[1]; plane++) {
     const struct product wide = {.rows = s.in[0],
@@ -174,19 +105,8 @@ enum status fold_resize(struct importer *im, const struct tensor *inputs, size_t
   return STATUS_OK;
 }
 
-static enum status resample(struct importer *im, const struct sampling *s, int axis, const char *name, struct value **value) {
-  struct shape shape = {.rank = 2, .dim = {s->in[axis], s->out[axis]}};
-  int64_t elements = s->in[axis] * s->out[axis];
-  const double *matrix = sampling_matrix(im, s, axis);
-  float *weights = arena_array(im->arena, (size_t)elements, sizeof *weights);
-  for (int64_t i = 0; i < elements; i++) weights[i] = (float)matrix[i];
-  struct value *inputs[] = {*value, importer_floats(im, arena_printf(im->arena, "%s.weights%d", name, axis), &shape, weights)};
-  return node_make(im, OP_mat_mul, inputs, 2, name, value);
-}
-
 enum status import_resize(struct importer *im, enum op op) {
   (void)op;
-  static const int64_t turned[] = {0, 1, 3, 2};
   struct operand *x, *scales, *sizes;
   struct value *value;
   struct sampling s = {0};
@@ -204,12 +124,7 @@ enum status import_resize(struct importer *im, enum op op) {
   if (images > 0) return importer_fail(im, "sizes: the batch is at axis %d", images);
   TRY(read_sampling(im, &s));
   TRY(read_extents(im, scales != NULL ? scales->tensor : NULL, sizes != NULL ? sizes->tensor : NULL, value->shape.dim, &s));
-  const char *name = node_output_name(im, 0);
-  if (!keeps(&s, 1)) TRY(resample(im, &s, 1, name, &value));
-  if (!keeps(&s, 0)) {
-    TRY(node_transpose(im, value, turned, arena_printf(im->arena, "%s.turned", name), &value));
-    TRY(resample(im, &s, 0, arena_printf(im->arena, "%s.down", name), &value));
-    TRY(node_transpose(im, value, turned, name, &value));
-  }
+  struct lowering lowering = importer_lowering(im, value);
+  TRY(lower_resize(&lowering, node_output_name(im, 0), &s, value, &value));
   return operand_set_value(im, 0, value, 0);
 }

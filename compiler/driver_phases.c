@@ -90,6 +90,9 @@ static void main_work(struct account_phase *phase, const struct plan *plan, cons
   case STEP_ROWS:
     phase->flops = per_element(step->node->op) * shape_elements(&step->out.shape);
     break;
+  case STEP_ROTARY:
+    phase->flops = 3 * shape_elements(&step->out.shape); /* as node_flops */
+    break;
   case STEP_STRIDED:
     phase->flops = step->stage_count * shape_elements(&step->out.shape);
     break;

@@ -22,6 +22,8 @@ static int64_t plain_flops(const struct node *node) {
   }
   case OP_constant:
     return 0;
+  case OP_rotary_embedding:
+    return 3 * elements;
   case OP_layer_normalization:
   case OP_softmax:
     return 5 * elements;

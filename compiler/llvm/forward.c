@@ -72,6 +72,9 @@ int object_phases(const struct step *step, const char **out_names) {
   case STEP_ROWS:
     out_names[count++] = step->node->op == OP_softmax ? "softmax" : "layer norm";
     break;
+  case STEP_ROTARY:
+    out_names[count++] = "rotary";
+    break;
   case STEP_STRIDED:
     out_names[count++] = step->stage_count == 0 ? "copy" : "elementwise";
     break;

@@ -99,6 +99,18 @@ struct rows_desc {
 };
 emit_value emit_rows(struct emit *e, const struct rows_desc *desc);
 
+/* ---- Rotary embedding: void (const float *x, float *y, const void *const *operands, int64_t images, int64_t begin,
+ * int64_t end) on the tokens [begin, end) of images * sequences * tokens; operands: cos, sin. The pairs of each head, two
+ * neighbours (interleaved) or element i and i + rotated / 2, turn by the token's angles. y may be x with equal strides; the
+ * elements past `rotated` are copied only with `copies`. Strides of x and y: sequence, token, head; of cos and sin: sequence,
+ * token. */
+struct rotary_desc {
+  int64_t sequences, tokens, heads, width, rotated, interleaved, copies;
+  int64_t x_stride[3], y_stride[3], cos_stride[2], sin_stride[2];
+  int64_t x_image_stride, y_image_stride, cos_image_stride, sin_image_stride;
+};
+emit_value emit_rotary(struct emit *e, const struct rotary_desc *desc);
+
 /* ---- Vector mathematics on level->lanes x f32 (largest errors in emit_math.c). */
 emit_value emit_math_exp(struct emit *e, emit_value x);
 emit_value emit_math_erf(struct emit *e, emit_value x);

@@ -3,6 +3,7 @@
 #include "llvm/generic.h"
 #include "llvm/kernels.h"
 #include "ops/conv.h"
+#include "ops/rotary_embedding.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -295,6 +296,36 @@ static void rows_phase(struct lowering *l, const struct step *step) {
   phase_end(&phase);
 }
 
+static void rotary_phase(struct lowering *l, const struct step *step) {
+  struct rotary rotary = rotary_extents(step->node);
+  const struct view *x = &step->inputs[0], *y = &step->out, *cos = &step->inputs[1], *sin = &step->inputs[2];
+  struct rotary_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.sequences = rotary.batch;
+  desc.tokens = rotary.tokens;
+  desc.heads = rotary.heads;
+  desc.width = rotary.width;
+  desc.rotated = rotary.rotated;
+  desc.interleaved = rotary.interleaved;
+  desc.copies = x->memory != y->memory || x->index != y->index || x->offset != y->offset;
+  memcpy(desc.x_stride, x->stride, sizeof desc.x_stride);
+  memcpy(desc.y_stride, y->stride, sizeof desc.y_stride);
+  memcpy(desc.cos_stride, cos->stride, sizeof desc.cos_stride);
+  memcpy(desc.sin_stride, sin->stride, sizeof desc.sin_stride);
+  desc.x_image_stride = x->image_stride;
+  desc.y_image_stride = y->image_stride;
+  desc.cos_image_stride = cos->image_stride;
+  desc.sin_image_stride = sin->image_stride;
+  emit_value kernel = emit_rotary(l->emit, &desc), begin, end;
+  struct phase phase = phase_begin(l, step, "rotary", CONTEXT_THREADS);
+  const struct view *operands[] = {cos, sin};
+  split_per_image(&phase, desc.sequences * desc.tokens, &begin, &end);
+  emit_value arguments[] = {
+      view_pointer(&phase, x), view_pointer(&phase, y), pointer_array(&phase, operands, 2), phase.images, begin, end};
+  emit_call(l->emit, kernel, arguments, 6);
+  phase_end(&phase);
+}
+
 /* ---- generic steps */
 
 static struct layout layout_of(const struct view *view) {
@@ -404,6 +435,9 @@ void lower_steps(struct lowering *l) {
       break;
     case STEP_ROWS:
       rows_phase(l, step);
+      break;
+    case STEP_ROTARY:
+      rotary_phase(l, step);
       break;
     case STEP_STRIDED:
       strided_phase(l, step);

@@ -16,9 +16,12 @@ struct rows rows_join(struct rows a, struct rows b) {
   return (struct rows){a.start < b.start ? a.start : b.start, a.end > b.end ? a.end : b.end};
 }
 
+static bool input_absent(const struct node *node, int index) {
+  return index >= node->input_count || node->inputs[index] == NULL;
+}
+
 static bool attention_row_wise(const struct node *node) {
-  bool masked = node->input_count > 3 && node->inputs[3] != NULL;
-  return !masked && node_int(node, "is_causal") == 0;
+  return input_absent(node, 3) && node_int(node, "is_causal") == 0;
 }
 
 bool node_row_wise(const struct node *node) {
@@ -39,6 +42,8 @@ bool node_row_wise(const struct node *node) {
     return from_rows;
   case OP_attention:
     return from_rows && attention_row_wise(node);
+  case OP_rotary_embedding:
+    return from_rows && input_absent(node, 3);
   default:
     return false;
   }

@@ -1,6 +1,7 @@
 /* Requires: canonical, so that scales are constants and Softmax reads them directly.
  * Ensures: softmax(scale * q @ k^T) @ v without mask is one Attention of rank 3, whichever way the heads were cut out of the
- *          projections (reshaped and transposed, split, gathered from a joint one) and wherever the scale stood.
+ *          projections (reshaped and transposed, split, gathered from a joint one) and wherever the scale stood; a
+ *          RotaryEmbedding of rank 4 that it reads is one of rank 3.
  * Breaks: nothing; results differ in rounding where a scale moved. */
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -16,7 +17,8 @@ struct heads {
 struct pattern {
   struct node *at; /* the node whose output is the result, (N, heads, tokens, width) */
   struct value *query, *key, *value;
-  bool key_transposed; /* (N, heads, width, tokens) */
+  const struct node *rotary[2]; /* between heads and query, key; NULL: none */
+  bool key_transposed;          /* (N, heads, width, tokens) */
   bool causal;
   double scale; /* 0: 1 / sqrt(width) */
 };
@@ -68,6 +70,25 @@ static bool scale_valid(double scale) {
   return scale > 0 && scale < 1e30;
 }
 
+/* Looks through the RotaryEmbedding that *value is, and through the Transpose that turns keys. */
+static const struct node *peel_rotary(struct value **value, bool *transposed) {
+  static const int64_t SWAP[] = {0, 1, 3, 2};
+  struct value *x = *value;
+  const struct node *turn = transposed != NULL && *transposed ? producer_of(x, OP_transpose) : NULL;
+  if (turn != NULL && transpose_is(turn, 4, SWAP)) x = turn->inputs[0];
+  const struct node *rotary = producer_of(x, OP_rotary_embedding);
+  if (rotary == NULL || rotary->inputs[0]->shape.rank != 4) return NULL;
+  if (transposed != NULL && *transposed && turn == NULL) return NULL;
+  if (turn != NULL) *transposed = false;
+  *value = rotary->inputs[0];
+  return rotary;
+}
+
+static void peel_rotaries(struct pattern *pattern) {
+  pattern->rotary[0] = peel_rotary(&pattern->query, NULL);
+  pattern->rotary[1] = peel_rotary(&pattern->key, &pattern->key_transposed);
+}
+
 static bool match_decomposed(const struct graph *graph, struct node *product, struct pattern *out_pattern) {
   const struct node *softmax = producer_of(product->inputs[0], OP_softmax);
   if (softmax == NULL || product->inputs[0]->shape.rank != 4 || node_axis(softmax, 4) != 3) return false;
@@ -76,7 +97,8 @@ static bool match_decomposed(const struct graph *graph, struct node *product, st
   const struct node *scores = producer_of(peel_scale(softmax->inputs[0], &scale), OP_mat_mul);
   if (scores == NULL || value_is_output(graph, scores->outputs[0])) return false;
   struct value *query = peel_scale(scores->inputs[0], &scale), *key = peel_scale(scores->inputs[1], &scale);
-  *out_pattern = (struct pattern){product, query, key, product->inputs[1], true, false, scale};
+  *out_pattern = (struct pattern){
+      .at = product, .query = query, .key = key, .value = product->inputs[1], .key_transposed = true, .scale = scale};
   return scale_valid(scale);
 }
 
@@ -84,13 +106,12 @@ static bool match_rank4(struct node *attention, struct pattern *out_pattern) {
   if (attention->inputs[0]->shape.rank != 4) return false;
   if (attention->input_count > 3 && attention->inputs[3] != NULL) return false;
   if (node_float(attention, "softcap") != 0) return false;
-  *out_pattern = (struct pattern){attention,
-                                  attention->inputs[0],
-                                  attention->inputs[1],
-                                  attention->inputs[2],
-                                  false,
-                                  node_int(attention, "is_causal") != 0,
-                                  node_float(attention, "scale")};
+  *out_pattern = (struct pattern){.at = attention,
+                                  .query = attention->inputs[0],
+                                  .key = attention->inputs[1],
+                                  .value = attention->inputs[2],
+                                  .causal = node_int(attention, "is_causal") != 0,
+                                  .scale = node_float(attention, "scale")};
   return true;
 }
 
@@ -105,6 +126,20 @@ static struct value *build_columns(struct graph *graph, struct node *before, con
   if (width == heads->columns) return x;
   const char *name = arena_printf(graph->arena, "%s.columns", heads->base->name);
   return build_slice(graph, before, x, 2, heads->offset, heads->offset + width, name);
+}
+
+/* The same rotation of (N, tokens, columns). */
+static struct value *build_rotary(struct graph *graph, struct node *before, const struct node *rotary, struct value *x,
+                                  int64_t heads) {
+  struct value *inputs[4] = {x};
+  for (int i = 1; i < rotary->input_count; i++) inputs[i] = rotary->inputs[i];
+  const char *name = arena_printf(graph->arena, "%s.tokens", rotary->outputs[0]->name);
+  struct node *node = build_node(graph, before, OP_rotary_embedding, inputs, rotary->input_count, name);
+  node_set_int(graph, node, "num_heads", heads);
+  if (node_int(rotary, "interleaved") != 0) node_set_int(graph, node, "interleaved", 1);
+  int64_t rotated = node_int(rotary, "rotary_embedding_dim");
+  if (rotated != 0) node_set_int(graph, node, "rotary_embedding_dim", rotated);
+  return finish_node(graph, node);
 }
 
 static bool is_joint(const struct heads heads[3]) {
@@ -127,6 +162,8 @@ static struct value *build_attention(struct graph *graph, const struct pattern *
   } else {
     for (int i = 0; i < 3; i++) inputs[i] = build_columns(graph, before, &heads[i]);
   }
+  for (int i = 0; i < 2; i++)
+    if (pattern->rotary[i] != NULL) inputs[i] = build_rotary(graph, before, pattern->rotary[i], inputs[i], heads[i].heads);
   struct node *node = build_node(graph, before, OP_attention, inputs, 3, arena_printf(graph->arena, "%s.attention", name));
   node_set_int(graph, node, "q_num_heads", heads[0].heads);
   node_set_int(graph, node, "kv_num_heads", heads[0].heads);
@@ -160,6 +197,7 @@ static bool same_heads(const struct heads heads[3]) {
 static void fuse_pattern(struct graph *graph, struct pattern *pattern) {
   struct heads heads[3];
   bool scaled = pattern->scale != 0;
+  peel_rotaries(pattern);
   if (!find_heads(pattern->query, false, scaled, &heads[0]) ||
       !find_heads(pattern->key, pattern->key_transposed, scaled, &heads[1]) ||
       !find_heads(pattern->value, false, false, &heads[2]) || !same_heads(heads))

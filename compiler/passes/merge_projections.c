@@ -1,6 +1,7 @@
 /* Requires: canonical; an Attention of which at least two of query, key and value are MatMuls of one value by constants (with
- * Add of constant biases), read by it alone. Ensures: these are one MatMul, one Add (zeros where a bias was missing) and a
- * Split. Weights that are neighbours in memory, as after split_projections, are not copied. Breaks: nothing. */
+ * Add of constant biases), read by it alone, or by a RotaryEmbedding of which that is true. Ensures: these are one MatMul, one
+ * Add (zeros where a bias was missing) and a Split, before the RotaryEmbeddings. Weights that are neighbours in memory, as
+ * after split_projections, are not copied. Breaks: nothing. */
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -13,9 +14,13 @@ struct projection {
 
 static bool match_projection(const struct graph *graph, const struct node *attention, struct value *value,
                              struct projection *out_projection) {
+  const struct node *user = attention, *rotary = producer_of(value, OP_rotary_embedding);
+  if (rotary != NULL && graph_count_uses(graph, value) == 1 && graph_single_user(graph, value) == attention) {
+    value = rotary->inputs[0];
+    user = rotary;
+  }
   struct projection projection = {.result = value};
-  if (value->shape.rank != 3 || graph_count_uses(graph, value) != 1 || graph_single_user(graph, value) != attention)
-    return false;
+  if (value->shape.rank != 3 || graph_count_uses(graph, value) != 1 || graph_single_user(graph, value) != user) return false;
   const struct node *add = producer_of(value, OP_add);
   struct value *product = value;
   if (add != NULL) {
@@ -89,7 +94,11 @@ static void merge_members(struct graph *graph, struct node *attention, const str
   struct value *bias = join_biases(graph, members, count, columns, arena_printf(graph->arena, "%s.projections.bias", name));
   if (bias != NULL) joint = build_binary(graph, attention, OP_add, joint, bias, joint_name);
   struct node *split = build_split(graph, attention, joint, 2, sizes, count, joint_name);
-  for (int i = 0; i < count; i++) replace_value(graph, members[i].result, split->outputs[i]);
+  for (int i = 0; i < count; i++) {
+    struct node *user = graph_single_user(graph, members[i].result);
+    if (user != attention) graph_move_node(graph, user, attention);
+    replace_value(graph, members[i].result, split->outputs[i]);
+  }
 }
 
 static void merge_attention(struct graph *graph, struct node *attention) {

@@ -26,6 +26,8 @@ static enum status add_node(struct planner *p, const struct node *node) {
   case OP_softmax:
   case OP_layer_normalization:
     return rows_steps(p, node);
+  case OP_rotary_embedding:
+    return rotary_steps(p, node);
   case OP_reduce_mean:
     return reduce_steps(p, node);
   case OP_pad:

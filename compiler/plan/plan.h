@@ -58,6 +58,7 @@ enum step_kind {
   STEP_GEMM,      /* inputs: A, B panels, [layer norm scale, bias]; scratch: normalised A */
   STEP_ATTENTION, /* inputs: q, k, v, [mask]; scratch: packed keys */
   STEP_ROWS,      /* inputs: x, [scale, bias]: LayerNormalization, Softmax over the last axes */
+  STEP_ROTARY,    /* inputs: x, cos, sin: RotaryEmbedding; views (B, T, heads, d) and (B, T, pairs) */
   STEP_STRIDED,   /* inputs: x: element by element; movement by the strides of x */
   STEP_MATMUL,    /* inputs: A, B, both computed */
   STEP_REDUCE,    /* inputs: x: ReduceMean over `axes` */

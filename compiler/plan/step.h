@@ -30,6 +30,7 @@ MUST_USE enum status product_steps(struct planner *p, const struct node *node); 
 MUST_USE enum status attention_steps(struct planner *p, const struct node *node); /* Attention */
 MUST_USE enum status conv_steps(struct planner *p, const struct node *node);      /* Conv */
 MUST_USE enum status rows_steps(struct planner *p, const struct node *node);      /* Softmax, LayerNormalization */
+MUST_USE enum status rotary_steps(struct planner *p, const struct node *node);    /* RotaryEmbedding */
 MUST_USE enum status reduce_steps(struct planner *p, const struct node *node);    /* ReduceMean */
 MUST_USE enum status movement_steps(struct planner *p, const struct node *node);  /* Transpose, Reshape, Concat, .. */
 MUST_USE enum status pad_steps(struct planner *p, const struct node *node);       /* Pad */

@@ -109,6 +109,16 @@ bool view_same_layout(const struct view *a, const struct view *b) {
   return true;
 }
 
+bool view_disjoint(const struct view *a, const struct view *b) {
+  int64_t a_rows, a_columns, a_stride, b_rows, b_columns, b_stride;
+  if (a->memory != b->memory || a->index != b->index) return true;
+  if (!view_matrix(a, &a_rows, &a_columns, &a_stride) || !view_matrix(b, &b_rows, &b_columns, &b_stride)) return false;
+  if (a_stride != b_stride || a->image_stride != b->image_stride || a->image_stride % a_stride != 0) return false;
+  int64_t a_begin = a->offset % a_stride, b_begin = b->offset % b_stride;
+  if (a_begin + a_columns > a_stride || b_begin + b_columns > b_stride) return false;
+  return a_begin + a_columns <= b_begin || b_begin + b_columns <= a_begin;
+}
+
 bool view_matrix(const struct view *view, int64_t *out_rows, int64_t *out_columns, int64_t *out_row_stride) {
   int rank = view->shape.rank;
   if (rank == 0) {

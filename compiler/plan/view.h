@@ -17,6 +17,9 @@ struct view view_drop_axis(const struct view *from, int axis, int64_t index);
 /* Numpy's broadcasting to `shape`: missing leading axes and axes of 1 get stride 0. */
 struct view view_broadcast(const struct view *from, const struct shape *shape);
 
+/* Known to share no element: columns of one matrix that do not meet. False when it cannot be told. */
+bool view_disjoint(const struct view *a, const struct view *b);
+
 bool view_same_layout(const struct view *a, const struct view *b); /* same memory, element for element */
 
 #endif

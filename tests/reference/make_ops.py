@@ -303,6 +303,43 @@ def attention():
     case("many_queries", "Attention", [x(r(1, 1, 207, 1)), x(r(1, 1, 2, 1)), x(r(1, 1, 2, 1))])
 
 
+def rotation():
+    r = Random("RotaryEmbedding")
+
+    def caches(*shape):
+        angles = r(*shape, low=-3, high=3)
+        return np.cos(angles), np.sin(angles)
+
+    def given(*shape):
+        return [x(table) for table in caches(*shape)]
+
+    def constants(repeat, *shape):
+        """For every image alike: ONNX gets the tables `repeat` times."""
+        return [Tensor(np.repeat(t, repeat, 0), constant=True, graph_array=t) for t in caches(*shape)]
+
+    for interleaved in (0, 1):
+        n = "interleaved" if interleaved else "halves"
+        i = {"interleaved": interleaved}
+        case(f"{n}_rank3", "RotaryEmbedding", [x(r(1, 5, 12)), *given(1, 5, 2)], i | {"num_heads": 3})
+        case(f"{n}_rank4", "RotaryEmbedding", [x(r(2, 3, 5, 6)), *given(2, 5, 3)], i)
+        case(f"{n}_partly", "RotaryEmbedding", [x(r(1, 4, 18)), *given(1, 4, 2)], i | {"num_heads": 2, "rotary_embedding_dim": 4})
+        case(f"{n}_partly4", "RotaryEmbedding", [x(r(1, 3, 4, 7)), *given(1, 4, 3)], i | {"rotary_embedding_dim": 6})
+        case(f"{n}_images", "RotaryEmbedding", [images(r(3, 5, 40)), *constants(3, 1, 5, 10)], i | {"num_heads": 2}, batch=3)
+        case(f"{n}_images4", "RotaryEmbedding", [images(r(2, 2, 3, 34)), *constants(2, 1, 3, 17)], i, batch=2)
+        case(f"{n}_images_own", "RotaryEmbedding", [images(r(2, 4, 8)), *map(images, caches(2, 4, 2))], i | {"num_heads": 2}, batch=2)
+        case(f"{n}_positions", "RotaryEmbedding", [x(r(2, 4, 8)), *map(const, caches(7, 2)), const(r.generator.integers(0, 7, (2, 4)))],
+             i | {"num_heads": 2})
+        positions = r.generator.integers(0, 6, (1, 4))
+        ids = Tensor(np.repeat(positions, 3, 0), constant=True, graph_array=positions)
+        case(f"{n}_positions_images", "RotaryEmbedding", [images(r(3, 4, 8)), *map(const, caches(6, 4)), ids], i | {"num_heads": 1}, batch=3)
+        case(f"{n}_positions_given", "RotaryEmbedding", [images(r(2, 2, 3, 4)), *map(const, caches(5, 2)),
+             images(r.generator.integers(0, 5, (2, 3)))], i, batch=2)
+    for width in (2, 6, 14, 16, 18, 30, 32, 34, 48, 62, 64, 66, 96, 128):
+        for interleaved in (0, 1):
+            case(f"width{width}_{interleaved}", "RotaryEmbedding", [images(r(2, 2, 2 * width)), *constants(2, 1, 2, width // 2)],
+                 {"num_heads": 2, "interleaved": interleaved}, batch=2)
+
+
 def movement():
     r = Random("Transpose")
     case("reversed", "Transpose", [x(r(2, 3, 4))])
@@ -395,7 +432,7 @@ def joining():
 
 
 def main():
-    for build in (elementwise, cast, reductions, products, convolution, attention, movement, joining):
+    for build in (elementwise, cast, reductions, products, convolution, attention, rotation, movement, joining):
         build()
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for op, cases in files.items():

@@ -199,7 +199,27 @@ static struct value *cut_heads(struct builder *b, struct value *x, const int64_t
   return transpose(b, x, perm, name);
 }
 
+/* Random angles, none for the class token; of two elements less than a head has, where a head can spare them. */
+static struct value *rotate(struct builder *b, struct value *x, const char *name) {
+  if (b->form->rotary == ROTARY_NONE) return x;
+  int width = b->form->dim / b->form->heads, rotated = width / 2 * 2 > 4 ? width / 2 * 2 - 2 : width / 2 * 2;
+  struct shape shape = {3, {1, b->tokens, rotated / 2}};
+  struct value *cos = weight(b, "cos", shape, 0, 1), *sin = weight(b, "sin", shape, 0, 0);
+  for (int i = rotated / 2; i < b->tokens * rotated / 2; i++) {
+    double angle = 3 * (double)draw(b);
+    ((float *)(uintptr_t)cos->data)[i] = (float)__builtin_cos(angle);
+    ((float *)(uintptr_t)sin->data)[i] = (float)__builtin_sin(angle);
+  }
+  struct node *node = open_node(b, OP_rotary_embedding, (struct value *[]){x, cos, sin}, 3, name);
+  if (x->shape.rank == 3) node_set_int(b->graph, node, "num_heads", b->form->heads);
+  if (b->form->rotary == ROTARY_INTERLEAVED) node_set_int(b->graph, node, "interleaved", 1);
+  if (rotated < width) node_set_int(b->graph, node, "rotary_embedding_dim", rotated);
+  return close_node(b, node);
+}
+
 static struct value *attention_op(struct builder *b, struct qkv *qkv) {
+  qkv->part[0] = rotate(b, qkv->part[0], "query.rotated");
+  qkv->part[1] = rotate(b, qkv->part[1], "key.rotated");
   struct node *node = open_node(b, OP_attention, qkv->part, 3, "attention");
   if (qkv->part[0]->shape.rank == 3) {
     node_set_int(b->graph, node, "q_num_heads", b->form->heads);
@@ -217,13 +237,14 @@ static struct value *attention_by_ops(struct builder *b, struct qkv *qkv) {
   struct value *query = qkv->part[0], *key = qkv->part[1], *value = qkv->part[2];
   if (form == ATTENTION_QUERY) query = binary(b, OP_mul, query, scalar(b, scale), "query.scaled");
   if (!qkv->heads) {
-    query = cut_heads(b, query, SWAP, "query.heads");
+    query = rotate(b, cut_heads(b, query, SWAP, "query.heads"), "query.rotated");
     value = cut_heads(b, value, SWAP, "value.heads");
     bool once = form == ATTENTION_POST;
     key = cut_heads(b, key, once ? TURN : SWAP, "key.heads");
-    if (!once) key = transpose(b, key, LAST, "key.turned");
+    if (!once) key = transpose(b, rotate(b, key, "key.rotated"), LAST, "key.turned");
   } else {
-    key = transpose(b, key, LAST, "key.turned");
+    query = rotate(b, query, "query.rotated");
+    key = transpose(b, rotate(b, key, "key.rotated"), LAST, "key.turned");
   }
   if (form == ATTENTION_PRE) {
     query = binary(b, OP_mul, query, scalar(b, sqrtf(scale)), "query.scaled");

@@ -20,6 +20,8 @@ enum qkv_form {
   QKV_SPLIT_5D, /* the same, with Split and Squeeze */
 };
 
+enum rotary_form { ROTARY_NONE, ROTARY_HALVES, ROTARY_INTERLEAVED };
+
 enum pooling { POOL_TOKEN, POOL_MEAN, POOL_DISTILLED, POOL_NONE };
 
 struct vit_form {
@@ -27,6 +29,7 @@ struct vit_form {
   enum attention_form attention;
   enum qkv_form qkv;
   enum pooling pooling;
+  enum rotary_form rotary; /* of query and key, as they are when they reach the scores; not with ATTENTION_POST */
   bool no_qkv_bias;
   bool no_key_bias;    /* with QKV_SEPARATE */
   bool plain_weights;  /* B as (K, columns), without Transpose */

@@ -28,6 +28,11 @@ static const struct vit_form FORMS[] = {
     {SMALL, .attention = ATTENTION_DIVIDED, .qkv = QKV_SPLIT_5D, .decomposed_ops = true, .seed = 10},
     {SMALL, .attention = ATTENTION_QUERY, .qkv = QKV_SEPARATE, .layer_scale = true, .seed = 11},
     {SMALL, .attention = ATTENTION_RANK_4, .qkv = QKV_GATHER, .input_normalized = true, .seed = 12},
+    {SMALL, .rotary = ROTARY_HALVES, .seed = 15},
+    {SMALL, .qkv = QKV_SEPARATE, .rotary = ROTARY_INTERLEAVED, .no_key_bias = true, .seed = 16},
+    {SMALL, .attention = ATTENTION_RANK_4, .qkv = QKV_GATHER, .rotary = ROTARY_HALVES, .pooling = POOL_MEAN, .seed = 17},
+    {SMALL, .attention = ATTENTION_PRE, .qkv = QKV_SEPARATE, .rotary = ROTARY_INTERLEAVED, .seed = 18},
+    {SMALL, .attention = ATTENTION_DIVIDED, .qkv = QKV_SPLIT_5D, .rotary = ROTARY_HALVES, .pooling = POOL_NONE, .seed = 19},
     {.height = 17, .width = 23, .patch = 5, .dim = 15, .heads = 3, .hidden = 7, .depth = 1, .classes = 1, .seed = 13},
     {.height = 7, .width = 7, .patch = 7, .dim = 6, .heads = 6, .hidden = 9, .depth = 3, .classes = 4, .seed = 14},
 };

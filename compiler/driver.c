@@ -24,7 +24,8 @@ enum status driver_optimize(struct compilation *compilation, const struct driver
   compilation->graph.diag = diag;
   graph_copy(&compilation->graph, &compilation->arena, &compilation->original);
   TRY(run_passes(&compilation->graph, &options->passes));
-  const struct plan_options plan = {.batch_max = options->batch_max > 0 ? options->batch_max : 1};
+  const struct plan_options plan = {.batch_max = options->batch_max > 0 ? options->batch_max : 1,
+                                    .precision = options->precision};
   return plan_graph(&compilation->graph, &plan, &compilation->arena, &compilation->plan);
 }
 
@@ -37,7 +38,7 @@ enum status driver_emit(struct compilation *compilation, const struct driver_opt
 enum status driver_compile(struct compilation *compilation, const char *path, const struct driver_options *options,
                            struct diag *diag) {
   unsigned levels;
-  TRY(object_levels(options->object.target, &levels, diag)); /* before the work */
+  TRY(object_levels(options->object.target, options->precision, &levels, diag)); /* before the work */
   TRY(driver_load(compilation, path, options, diag));
   TRY(driver_optimize(compilation, options, diag));
   return driver_emit(compilation, options, diag);

@@ -14,6 +14,7 @@
 struct driver_options {
   const char *name;             /* prefix of the object's symbols, a C identifier; NULL: as the graph says */
   int64_t batch_max;            /* 0: 1 */
+  enum precision precision;     /* of the matrix products */
   struct pass_options passes;   /* with .input_u8 */
   struct object_options object; /* .info is the driver's own */
 };

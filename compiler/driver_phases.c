@@ -143,9 +143,10 @@ int driver_phases(struct compilation *compilation, struct account_phase **out_ph
         main_work(phase, plan, step);
       } else if (step->has_layer_norm) {
         layer_norm_work(phase, step);
-      } else { /* the keys of attention, into panels */
-        add_read(phase, &step->inputs[1]);
-        phase->write_bytes = view_bytes(&step->inputs[1]);
+      } else { /* the keys of attention, into panels, or the rows of a product in its precision */
+        const struct view *from = &step->inputs[step->kind == STEP_ATTENTION ? 1 : 0];
+        add_read(phase, from);
+        phase->write_bytes = view_bytes(from);
       }
     }
   }

@@ -52,10 +52,8 @@ static bool is_identifier(const char *name) {
 }
 
 static enum status check(const struct options *options, struct diag *diag) {
-  static const char *const precisions[] = {"fp32", "bf16", "int8"};
-  if (options->precision != 0)
-    return diag_fail(diag, STATUS_USAGE, "compile: --precision %s is not available in this version",
-                     precisions[options->precision]);
+  if (options->precision == PRECISION_INT8)
+    return diag_fail(diag, STATUS_USAGE, "compile: --precision int8 is not available in this version");
   if (options->name != NULL && !is_identifier(options->name))
     return diag_fail(diag, STATUS_USAGE, "compile: --name: '%s' is not a C identifier", options->name);
   if (options->output == NULL && options->dump_after == NULL)
@@ -69,6 +67,7 @@ static struct driver_options driver_options_of(const struct options *options, st
   driver.passes.dump_after = options->dump_after;
   driver.passes.dump_stream = stdout;
   driver.passes.time_stream = options->time_passes ? stderr : NULL;
+  driver.precision = (enum precision)options->precision;
   driver.passes.input_u8 = options->input == INPUT_U8;
   driver.object.target = options->target;
   driver.object.emit = (enum emit_kind)options->emit;

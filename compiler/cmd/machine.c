@@ -7,19 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned cpu_features(void) {
-  unsigned features = 0;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2")) features |= TARGET_AVX2;
-  if (__builtin_cpu_supports("fma")) features |= TARGET_FMA;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    features |= TARGET_AVX512;
-#endif
-  return features;
-}
-
 static bool has_level(const struct loaded *loaded, const char *name) {
   const char *level;
   for (int i = 0; (level = load_level_at(loaded, i)) != NULL; i++)
@@ -32,7 +19,7 @@ static enum status choose_run(struct machine *machine, const char *level, struct
   machine->run = loaded->model.run;
   machine->profiled = load_profiled(loaded, level);
   if (level != NULL) TRY(load_level(loaded, level, &machine->run, diag));
-  unsigned have = cpu_features();
+  unsigned have = target_host_features() & (machine->parallel.amx ? ~0u : ~(unsigned)TARGET_AMX_TILE);
   for (int i = 0; i < LEVEL_COUNT; i++) {
     const struct target_level *candidate = &target_levels[i];
     bool wanted = level != NULL ? strcmp(candidate->name, level) == 0 : has_level(loaded, candidate->name);
@@ -55,7 +42,6 @@ static enum status map_weights(struct machine *machine, const char *path, bool c
 static enum status open_threads(struct machine *machine, int64_t threads, struct diag *diag) {
   machine->threads = threads > 0 ? (uint32_t)threads : vitc_cpu_count();
   if (machine->threads > VITC_THREADS_MAX) machine->threads = VITC_THREADS_MAX;
-  if (machine->threads == 1) return STATUS_OK;
   machine->pool = vitc_pool_create(machine->threads);
   if (machine->pool == NULL) return diag_fail(diag, STATUS_SYSTEM, "cannot start %u threads", machine->threads);
   machine->parallel = vitc_pool_parallel(machine->pool);
@@ -66,13 +52,12 @@ static enum status open_parts(const char *path, const struct machine_options *op
                               struct diag *diag) {
   TRY(load_object(path, &machine->loaded, diag));
   const vitc_model *model = &machine->loaded.model;
+  TRY(open_threads(machine, options->threads, diag));
   TRY(choose_run(machine, options->level, diag));
   if (model->weights_external != 0)
     TRY(map_weights(machine, options->weights_path, options->check_weights, diag));
   else if (options->check_weights)
     TRY(load_check_weights(&machine->loaded, diag));
-  vitc_cpu_request_amx();
-  TRY(open_threads(machine, options->threads, diag));
   machine->arena = vitc_arena_alloc(model->arena_bytes);
   if (machine->arena == NULL && model->arena_bytes > 0)
     return diag_fail(diag, STATUS_SYSTEM, "%s: out of memory for an arena of %zu bytes", path, model->arena_bytes);
@@ -109,7 +94,7 @@ enum status machine_call(const struct machine *machine, const void *const *input
                           .batch = batch,
                           .arena = machine->arena,
                           .weights = machine->external_weights,
-                          .parallel = machine->pool != NULL ? &machine->parallel : NULL};
+                          .parallel = &machine->parallel};
   bool counting = machine->counters != NULL && machine->profiled != NULL;
   int error = counting ? machine->profiled(&args, machine->counters) : machine->run(&args);
   if (error == VITC_OK) return STATUS_OK;

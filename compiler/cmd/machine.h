@@ -23,7 +23,7 @@ struct machine {
   load_run_profiled profiled;       /* NULL: not compiled with --profile */
   uint64_t *counters;               /* borrowed; with `profiled`: every call adds the ticks of the phases; NULL: none does */
   const void *external_weights;
-  vitc_pool *pool; /* NULL with one thread */
+  vitc_pool *pool;
   vitc_parallel parallel;
   uint32_t threads;
   void *arena;

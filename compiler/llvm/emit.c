@@ -197,6 +197,25 @@ emit_value emit_select(struct emit *e, emit_value condition, emit_value a, emit_
   return LLVMBuildSelect(e->builder, condition, a, b, "");
 }
 
+static emit_value x86_intrinsic(struct emit *e, const char *name) {
+  unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+  assert(id != 0);
+  return LLVMGetIntrinsicDeclaration(e->module, id, NULL, 0);
+}
+
+emit_value emit_dot_bf16(struct emit *e, emit_value sum, emit_value a, emit_value b) {
+  assert(e->level->dot_bf16 && e->level->lanes == 16);
+  LLVMTypeRef pairs = LLVMVectorType(LLVMBFloatTypeInContext(e->context), 32);
+  emit_value arguments[] = {sum, LLVMBuildBitCast(e->builder, a, pairs, ""), LLVMBuildBitCast(e->builder, b, pairs, "")};
+  return emit_call(e, x86_intrinsic(e, "llvm.x86.avx512bf16.dpbf16ps.512"), arguments, 3);
+}
+
+void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer) {
+  assert(e->level->dot_bf16 && e->level->lanes == 16);
+  emit_value rounded = emit_call(e, x86_intrinsic(e, "llvm.x86.avx512bf16.cvtneps2bf16.512"), &vector, 1);
+  LLVMSetAlignment(LLVMBuildStore(e->builder, rounded, pointer), 2);
+}
+
 emit_value emit_intrinsic(struct emit *e, const char *name, LLVMTypeRef type, const emit_value *arguments, int count) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   assert(id != 0);

@@ -79,6 +79,12 @@ emit_value emit_fsqrt(struct emit *e, emit_value a);
 emit_value emit_fabs(struct emit *e, emit_value a);
 emit_value emit_select(struct emit *e, emit_value condition, emit_value a, emit_value b);
 
+/* Two bf16 in each 32-bit lane, of vectors of any type: sum + a.low * b.low + a.high * b.high, as vdpbf16ps rounds. Levels with
+ * dot_bf16. */
+emit_value emit_dot_bf16(struct emit *e, emit_value sum, emit_value a, emit_value b);
+/* Rounds a vector of fp32 to bf16, nearest even, and stores level->lanes of them, 2 bytes each. Levels with dot_bf16. */
+void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer);
+
 /* Sum or maximum of a vector's lanes, as a tree: lanes i and i + n/2 first, so the order is fixed. */
 emit_value emit_reduce_add(struct emit *e, emit_value vector);
 emit_value emit_reduce_max(struct emit *e, emit_value vector);

@@ -1,5 +1,6 @@
 #include "llvm/kernels.h"
 
+#include "llvm/emit_gemm_epilogue.h"
 #include "llvm/emit_gemm_tile.h"
 #include "llvm/emit_tile.h"
 
@@ -8,7 +9,7 @@
 
 /* B's share of the second-level cache: a block of tile columns while the rows of A pass, as much again for the next block.
  * Where rows of A are longer than K_MAX, K is cut into equal parts, one after the other over the whole of C. */
-enum { BLOCK_FLOATS = 80 * 1024, BLOCK_TILES_MAX = 8, K_MAX = 1536, K_PART = 1024, K_PARTS_MAX = 64, HEIGHTS_MAX = 4 };
+enum { BLOCK_WORDS = 80 * 1024, BLOCK_TILES_MAX = 8, K_MAX = 1536, K_PART = 1024, K_PARTS_MAX = 64, HEIGHTS_MAX = 4 };
 
 enum { WIDTH_FULL, WIDTH_REMAINDER, WIDTH_ONE, WIDTHS };
 
@@ -55,11 +56,15 @@ static void choose_heights(const struct emit *e, struct gemm *gemm) {
   for (int i = 0; i < 3; i++) gemm->heights[gemm->height_count++] = heights[i];
 }
 
+static int64_t panel_stride(const struct gemm *gemm) {
+  return pack_panel_stride(gemm->desc.precision, gemm->desc.k, gemm->desc.group);
+}
+
 /* K in equal parts, or in one where there are none, or where the stages need the whole sum. Partial sums stay in C, so the
  * stages come first, while C may still be an operand. */
 static int choose_parts(const struct gemm *gemm) {
   const struct gemm_desc *desc = &gemm->desc;
-  if (desc->k <= K_MAX || gemm->rows_are_images) return 1;
+  if (desc->k <= K_MAX || gemm->rows_are_images || desc->precision != PRECISION_FP32) return 1;
   for (int s = 0; s < desc->stage_count; s++)
     if (desc->stages[s].op != OP_add) return 1;
   int64_t least = (desc->k + K_PART - 1) / K_PART;
@@ -75,9 +80,10 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
   gemm->remainder_panels = gemm->panels % gemm->tile_panels;
   choose_heights(e, gemm);
   gemm->parts = choose_parts(gemm);
-  int64_t tiles = BLOCK_FLOATS / (desc->k / gemm->parts * 16 * gemm->tile_panels);
+  int64_t words = pack_words(desc->precision, desc->k / gemm->parts), tiles = BLOCK_WORDS / (words * 16 * gemm->tile_panels);
   gemm->block = gemm->tile_panels * (int)(tiles < 1 ? 1 : tiles > BLOCK_TILES_MAX ? BLOCK_TILES_MAX : tiles);
-  int64_t lines = (desc->k / gemm->parts + 15) / 16, columns = gemm->block / gemm->tile_panels;
+  int64_t a_words = words * tile_a_step(tile_dot(e->level, desc->precision));
+  int64_t lines = (a_words + 15) / 16, columns = gemm->block / gemm->tile_panels;
   gemm->a_lines = (lines + columns - 1) / columns;
 }
 
@@ -88,7 +94,7 @@ static void emit_row(struct emit *e, const struct gemm *gemm, const struct gemm_
   struct emit_loop panel;
   emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
   emit_value from = emit_sub(e, panel.index, panels[0]);
-  emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, pack_panel_stride(gemm->desc.k))));
+  emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, panel_stride(gemm))));
   /* The next rows of A, a share of them with each tile of the block. */
   emit_value next_row = emit_add(e, row, emit_i64(e, gemm->heights[height]));
   emit_value share = LLVMBuildUDiv(e->builder, from, emit_i64(e, gemm->tile_panels), "");
@@ -150,7 +156,7 @@ static void emit_block(struct emit *e, const struct gemm *gemm, const struct gem
 static void emit_panels(struct emit *e, const struct gemm *gemm, const struct gemm_part *part) {
   emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), width = emit_i64(e, gemm->tile_panels);
   emit_value tiles = LLVMBuildSDiv(e->builder, emit_sub(e, end, begin), width, "");
-  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width)), stride = emit_i64(e, pack_panel_stride(gemm->desc.k));
+  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width)), stride = emit_i64(e, panel_stride(gemm));
   struct emit_loop loop;
   emit_loop_begin(e, &loop, begin, full_end, gemm->block, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value next = emit_add(e, loop.index, emit_i64(e, gemm->block));
@@ -177,7 +183,7 @@ static void emit_panels(struct emit *e, const struct gemm *gemm, const struct ge
 }
 
 static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part *part) {
-  int64_t stride = pack_panel_stride(gemm->desc.k);
+  int64_t stride = panel_stride(gemm);
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
     part->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &part->desc, height, gemm->tile_panels, stride, gemm->a_lines);
@@ -191,7 +197,7 @@ static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part
  * in memory, which is usually the next GEMM's B. */
 static void emit_parts(struct emit *e, const struct gemm *gemm, struct gemm_part *first, struct gemm_part *others) {
   int64_t k = gemm->desc.k / gemm->parts;
-  emit_value stride = emit_i64(e, pack_panel_stride(gemm->desc.k)), b = emit_parameter(e, 1);
+  emit_value stride = emit_i64(e, panel_stride(gemm)), b = emit_parameter(e, 1);
   emit_value b_begin = emit_at(e, b, emit_mul(e, emit_parameter(e, 5), stride));
   emit_value b_end = emit_at(e, b, emit_mul(e, emit_parameter(e, 6), stride));
   first->a = emit_parameter(e, 0);
@@ -229,8 +235,8 @@ emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
   if (gemm.parts > 1) emit_tiles(e, &gemm, &others);
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
-  snprintf(name, sizeof name, "%s_f32_m%lld_n%lld_k%lld_%s", stages, (long long)desc->m, (long long)desc->n, (long long)desc->k,
-           e->level->name);
+  snprintf(name, sizeof name, "%s_%s_m%lld_n%lld_k%lld_%s", stages, precision_name(desc->precision), (long long)desc->m,
+           (long long)desc->n, (long long)desc->k, e->level->name);
   LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i64};
   emit_value function = emit_function_begin(e, name, e->void_type, types, 9);
   emit_parts(e, &gemm, &first, &others);

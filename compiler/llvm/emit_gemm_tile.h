@@ -12,7 +12,4 @@
 emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
                           int64_t a_lines);
 
-/* Writes "gemm" and the stages' names, as in gemm_bias_gelu. */
-void gemm_name(const struct gemm_desc *desc, char *out_name, size_t size);
-
 #endif

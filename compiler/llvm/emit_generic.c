@@ -218,7 +218,8 @@ static void conv_filters(struct emit *e, const struct conv_desc *desc, const str
 static void conv_pixel(struct emit *e, const struct conv_desc *desc, const struct conv_state *at, emit_value weights,
                        emit_value bias, emit_value out) {
   int64_t n = desc->filters / desc->groups, channels = desc->channels / desc->groups, lanes = e->level->lanes;
-  int64_t panel = pack_panel_stride(channels * desc->kernel_height * desc->kernel_width), panels = (n + 15) / 16;
+  int64_t panel = pack_panel_stride(PRECISION_FP32, channels * desc->kernel_height * desc->kernel_width, 0),
+          panels = (n + 15) / 16;
   struct emit_loop group, f;
   emit_loop_begin(e, &group, emit_i64(e, 0), emit_i64(e, desc->groups), 1, NULL, 0, EMIT_NOT_EMPTY);
   struct conv_state s = *at;

@@ -17,17 +17,51 @@ void emit_fetch(struct emit *e, emit_value pointer, int locality) {
   emit_call(e, LLVMGetIntrinsicDeclaration(e->module, id, types, 1), arguments, 4);
 }
 
+enum tile_dot tile_dot(const struct target_level *level, enum precision precision) {
+  if (precision != PRECISION_BF16) return DOT_F32;
+  return level->dot_bf16 ? DOT_BF16 : DOT_BF16_WIDEN;
+}
+
+int64_t tile_a_step(enum tile_dot dot) {
+  return dot == DOT_BF16_WIDEN ? 2 : 1;
+}
+
+/* Rows of the tile times the vectors b: a column of A, `at` elements from the product's a. */
+static void multiply_rows(struct emit *e, const struct tile_product *p, emit_value a_column, const emit_value *b,
+                          emit_value *acc) {
+  for (int r = 0; r < p->rows; r++) {
+    emit_value from = emit_at_const(e, a_column, r * p->a_row_stride), a;
+    a = p->dot == DOT_BF16 ? emit_splat(e, LLVMBuildLoad2(e->builder, e->i32, from, ""))
+                           : emit_splat(e, emit_load_f32(e, from));
+    for (int v = 0; v < p->vectors; v++) {
+      emit_value *sum = &acc[r * p->vectors + v];
+      *sum = p->dot == DOT_BF16 ? emit_dot_bf16(e, *sum, a, b[v]) : emit_fma(e, a, b[v], *sum);
+    }
+  }
+}
+
 static void multiply_step(struct emit *e, const struct tile_product *p, emit_value k, emit_value *acc) {
   emit_value b_row = emit_at(e, p->b, emit_mul(e, k, emit_i64(e, p->b_step)));
-  emit_value a_column = emit_at(e, p->a, k), b[TILE_VECTORS_MAX];
+  emit_value a_column = emit_at(e, p->a, emit_mul(e, k, emit_i64(e, tile_a_step(p->dot))));
+  emit_value b[TILE_VECTORS_MAX], words[TILE_VECTORS_MAX];
   for (int v = 0; v < p->vectors; v++)
     b[v] = emit_load_vector(e, emit_at_const(e, b_row, p->b_offset[v]), v == p->vectors - 1 ? p->last_lanes : e->level->lanes);
   for (int v = 0; p->fetch_steps > 0 && v < p->vectors; v += 16 / e->level->lanes)
     emit_fetch(e, emit_at_const(e, b_row, p->fetch_steps * p->b_step + p->b_offset[v]), 3);
-  for (int r = 0; r < p->rows; r++) {
-    emit_value a = emit_splat(e, emit_load_f32(e, emit_at_const(e, a_column, r * p->a_row_stride)));
-    for (int v = 0; v < p->vectors; v++) acc[r * p->vectors + v] = emit_fma(e, a, b[v], acc[r * p->vectors + v]);
+  if (p->dot != DOT_BF16_WIDEN) {
+    multiply_rows(e, p, a_column, b, acc);
+    return;
   }
+  for (int v = 0; v < p->vectors; v++) {
+    words[v] = LLVMBuildBitCast(e->builder, b[v], e->ivector, "");
+    b[v] = LLVMBuildBitCast(e->builder, LLVMBuildShl(e->builder, words[v], emit_splat_i32(e, 16), ""), e->vector, "");
+  }
+  multiply_rows(e, p, a_column, b, acc);
+  for (int v = 0; v < p->vectors; v++) {
+    emit_value high = LLVMBuildAnd(e->builder, words[v], emit_splat_i32(e, (int32_t)0xffff0000u), "");
+    b[v] = LLVMBuildBitCast(e->builder, high, e->vector, "");
+  }
+  multiply_rows(e, p, emit_at_const(e, a_column, 1), b, acc);
 }
 
 /* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. Run after run, each for a power of two

@@ -13,9 +13,21 @@ struct tile_fetch {
   int64_t lines, runs, stride;
 };
 
-/* acc[r][v] += sum over k, in ascending order, one fused multiply-add each, of a[r * a_row_stride + k] *
- * b[k * b_step + b_offset[v] ..]. Only the first `last_lanes` lanes of the last vector are read. */
+/* What one step along K multiplies. */
+enum tile_dot {
+  DOT_F32,        /* a float of A and of B */
+  DOT_BF16,       /* a word of two bf16 of each, vdpbf16ps */
+  DOT_BF16_WIDEN, /* two floats of A, a word of two bf16 of B */
+};
+enum tile_dot tile_dot(const struct target_level *level, enum precision precision);
+
+/* Words of A that one step reads. */
+int64_t tile_a_step(enum tile_dot dot);
+
+/* acc[r][v] += sum over k steps, in ascending order, of a[r * a_row_stride + k * a step] * b[k * b_step + b_offset[v] ..], all
+ * in words of 32 bits. Only the first `last_lanes` lanes of the last vector are read. */
 struct tile_product {
+  enum tile_dot dot;
   int rows, vectors, last_lanes;
   emit_value a, b;
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];

@@ -112,13 +112,13 @@ static void emit_check(struct entry *entry) {
 
 enum { EAX, EBX, ECX, EDX };
 
-static void cpuid(struct emit *e, int leaf, emit_value *out_registers) {
+static void cpuid(struct emit *e, int leaf, int subleaf, emit_value *out_registers) {
   static const char text[] = "cpuid", constraints[] = "={ax},={bx},={cx},={dx},0,2,~{dirflag},~{fpsr},~{flags}";
   LLVMTypeRef results[] = {e->i32, e->i32, e->i32, e->i32}, parameters[] = {e->i32, e->i32};
   LLVMTypeRef type = LLVMFunctionType(LLVMStructTypeInContext(e->context, results, 4, 0), parameters, 2, 0);
   LLVMValueRef code =
       LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, 1, 0, LLVMInlineAsmDialectATT, 0);
-  LLVMValueRef arguments[] = {emit_i32(e, leaf), emit_i32(e, 0)};
+  LLVMValueRef arguments[] = {emit_i32(e, leaf), emit_i32(e, subleaf)};
   LLVMValueRef result = LLVMBuildCall2(e->builder, type, code, arguments, 2, "");
   for (unsigned i = 0; i < 4; i++) out_registers[i] = LLVMBuildExtractValue(e->builder, result, i, "");
 }
@@ -143,6 +143,14 @@ static emit_value bits_if(struct emit *e, emit_value condition, unsigned bits) {
   return emit_select(e, condition, emit_i32(e, (int32_t)bits), emit_i32(e, 0));
 }
 
+static emit_value add_bits(struct emit *e, emit_value word, emit_value condition, unsigned bits) {
+  return LLVMBuildOr(e->builder, word, bits_if(e, condition, bits), "");
+}
+
+static emit_value both(struct emit *e, emit_value a, emit_value b) {
+  return LLVMBuildAnd(e->builder, a, b, "");
+}
+
 static uint32_t bit(int n) {
   return (uint32_t)1 << n;
 }
@@ -152,21 +160,29 @@ static void emit_cpu(struct entry *entry) {
   struct emit *e = entry->e;
   entry->cpu = emit_function_begin(e, "cpu", e->i32, NULL, 0);
   emit_value leaf[4];
-  cpuid(e, 0, leaf);
+  cpuid(e, 0, 0, leaf);
   return_if(e, LLVMBuildICmp(e->builder, LLVMIntULT, leaf[EAX], emit_i32(e, 7), ""), 0);
-  cpuid(e, 1, leaf);
+  cpuid(e, 1, 0, leaf);
   const uint32_t fma = bit(12), movbe = bit(22), popcnt = bit(23), osxsave = bit(27), avx = bit(28), f16c = bit(29);
   return_if(e, LLVMBuildNot(e->builder, has_bits(e, leaf[ECX], movbe | popcnt | osxsave | avx | f16c), ""), 0);
   emit_value has_fma = has_bits(e, leaf[ECX], fma), state = xgetbv(e);
   return_if(e, LLVMBuildNot(e->builder, has_bits(e, state, 0x6), ""), 0);
-  cpuid(e, 7, leaf);
+  cpuid(e, 7, 0, leaf);
   const uint32_t bmi1 = bit(3), avx2 = bit(5), bmi2 = bit(8);
   const uint32_t avx512 = bit(16) | bit(17) | bit(28) | bit(30) | bit(31); /* F, DQ, CD, BW, VL */
   emit_value result = bits_if(e, has_fma, TARGET_FMA);
-  emit_value has_avx2 = has_bits(e, leaf[EBX], bmi1 | avx2 | bmi2);
-  result = LLVMBuildOr(e->builder, result, bits_if(e, has_avx2, TARGET_AVX2), "");
-  emit_value has_avx512 = LLVMBuildAnd(e->builder, has_bits(e, leaf[EBX], avx512), has_bits(e, state, 0xe6), "");
-  result = LLVMBuildOr(e->builder, result, bits_if(e, has_avx512, TARGET_AVX512), "");
+  result = add_bits(e, result, has_bits(e, leaf[EBX], bmi1 | avx2 | bmi2), TARGET_AVX2);
+  emit_value saves_avx512 = has_bits(e, state, 0xe6), saves_tiles = has_bits(e, state, 0x60000);
+  result = add_bits(e, result, both(e, saves_avx512, has_bits(e, leaf[EBX], avx512)), TARGET_AVX512);
+  result = add_bits(e, result, both(e, saves_avx512, has_bits(e, leaf[ECX], bit(11))), TARGET_AVX512_VNNI);
+  result = add_bits(e, result, both(e, saves_tiles, has_bits(e, leaf[EDX], bit(24))), TARGET_AMX_TILE);
+  result = add_bits(e, result, both(e, saves_tiles, has_bits(e, leaf[EDX], bit(22))), TARGET_AMX_BF16);
+  result = add_bits(e, result, both(e, saves_tiles, has_bits(e, leaf[EDX], bit(25))), TARGET_AMX_INT8);
+  emit_value subleaves = LLVMBuildICmp(e->builder, LLVMIntNE, leaf[EAX], emit_i32(e, 0), "");
+  cpuid(e, 7, 1, leaf); /* of no meaning where there is no such subleaf */
+  result = add_bits(e, result, both(e, subleaves, has_bits(e, leaf[EAX], bit(4))), TARGET_AVX_VNNI);
+  emit_value bf16 = both(e, saves_avx512, has_bits(e, leaf[EAX], bit(5)));
+  result = add_bits(e, result, both(e, subleaves, bf16), TARGET_AVX512_BF16);
   LLVMBuildRet(e->builder, result);
   emit_function_end(e);
 }
@@ -233,6 +249,21 @@ static void return_if_error(struct emit *e, emit_value status) {
   return_end(e, early, status);
 }
 
+/* TARGET_* bits that this call may use: AMX's tiles only where the host says that it has the system's permission. */
+static emit_value allowed_features(struct entry *entry, emit_value args) {
+  struct emit *e = entry->e;
+  emit_value features = emit_call(e, entry->cpu, NULL, 0), parallel = field(e, e->pointer, args, offsetof(vitc_args, parallel));
+  emit_value allowed = emit_stack(e, 8);
+  LLVMBuildStore(e->builder, emit_i32(e, ~TARGET_AMX_TILE), allowed);
+  struct emit_if given;
+  emit_if_begin(e, &given, LLVMBuildNot(e->builder, is_null(e, parallel), ""));
+  emit_value amx = field(e, e->i32, parallel, offsetof(vitc_parallel, amx));
+  amx = LLVMBuildICmp(e->builder, LLVMIntEQ, amx, emit_i32(e, 1), "");
+  LLVMBuildStore(e->builder, emit_select(e, amx, emit_i32(e, -1), emit_i32(e, ~TARGET_AMX_TILE)), allowed);
+  emit_if_end(e, &given);
+  return LLVMBuildAnd(e->builder, features, LLVMBuildLoad2(e->builder, e->i32, allowed, ""), "");
+}
+
 static emit_value usable(struct entry *entry, emit_value features, int level) {
   return has_bits(entry->e, features, target_levels[level].requires);
 }
@@ -247,7 +278,7 @@ static void emit_dispatch(struct entry *entry, const emit_value *groups, emit_va
   struct emit *e = entry->e;
   emit_value args = emit_parameter(e, 0);
   return_if_error(e, emit_call(e, entry->check, &args, 1));
-  emit_value features = emit_call(e, entry->cpu, NULL, 0);
+  emit_value features = allowed_features(entry, args);
   for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
     if (groups[level] == NULL) continue;
     struct early_return early = return_begin(e, usable(entry, features, level));
@@ -268,7 +299,7 @@ static void emit_level_run(struct entry *entry, emit_value groups, int level, bo
   emit_value args = emit_parameter(e, 0), counters = profiled ? emit_parameter(e, 1) : LLVMConstNull(e->pointer);
   if (profiled) return_if(e, is_null(e, counters), VITC_E_NULL);
   return_if_error(e, emit_call(e, entry->check, &args, 1));
-  return_if(e, LLVMBuildNot(e->builder, usable(entry, emit_call(e, entry->cpu, NULL, 0), level), ""), VITC_E_CPU);
+  return_if(e, LLVMBuildNot(e->builder, usable(entry, allowed_features(entry, args), level), ""), VITC_E_CPU);
   run_groups(entry, groups, args, counters);
   LLVMBuildRet(e->builder, emit_i32(e, VITC_OK));
   emit_function_end(e);
@@ -399,7 +430,7 @@ static void emit_describe(struct entry *entry) {
   LLVMBuildStore(e->builder, word, emit_bytes(e, out, loop.index));
   emit_loop_end(e, &loop, NULL);
   set_field(e, constant_text(entry, "name", graph->name), out, offsetof(vitc_model, name));
-  set_field(e, constant_text(entry, "precision", "fp32"), out, offsetof(vitc_model, precision));
+  set_field(e, constant_text(entry, "precision", precision_name(entry->plan->precision)), out, offsetof(vitc_model, precision));
   if (graph->label_count > 0) set_field(e, labels_constant(entry), out, offsetof(vitc_model, labels));
   if (entry->options->info != NULL)
     set_field(e, constant_text(entry, "info", entry->options->info), out, offsetof(vitc_model, info));

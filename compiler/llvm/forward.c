@@ -62,7 +62,7 @@ int object_phases(const struct step *step, const char **out_names) {
   int count = 0;
   switch (step->kind) {
   case STEP_GEMM:
-    if (step->has_layer_norm) out_names[count++] = "layer norm";
+    if (step->scratch.memory != MEMORY_NONE) out_names[count++] = step->has_layer_norm ? "layer norm" : "convert";
     out_names[count++] = "gemm";
     break;
   case STEP_ATTENTION:

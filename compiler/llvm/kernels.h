@@ -31,10 +31,19 @@ struct stage {
 
 enum { STAGES_MAX = 16 };
 
-/* ---- GEMM: C[g] (m x n) = stages(A[g] (m x k) @ B (k x n)), B packed once for all levels:
- * panels of 16 columns, [ceil(n / 16)][k][16] fp32, the last panel padded with zeros; panel stride is
- * pack_panel_stride(k) elements.
- * Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t images,
+/* ---- Operand rows: how a product of a precision reads A at a level, in words of 32 bits. Written by emit_rows or by the
+ * product before it, at least pack_padded_k(precision, k) words of room, rows 64-byte aligned in low precision.
+ *   fp32: k floats
+ *   bf16: pack_padded_k bf16 where level->dot_bf16, else as many floats, unrounded; zeros past k
+ *   int8: pack_padded_k u8 where level->dot_int8; else as many u16, of each four the first and third, then the second and
+ *         fourth; any value past k. Then, from word operand_tables on, for each group two floats: scale, and scale times the
+ *         zero point: x = scale * u8 - that. */
+int64_t operand_tables(const struct target_level *level, int64_t k);
+
+/* ---- GEMM: C[g] (m x n) = stages(A[g] (m x k) @ B (k x n)), A in operand rows, B packed once for all levels:
+ * panels of 16 columns, [ceil(n / 16)][pack_words(k)][16] words, the last panel padded with zeros; pack_panel_stride(k) words
+ * from panel to panel.
+ * Function: void (const void *a, const void *b, void *c, const void *const *operands, int64_t images,
  *                 int64_t panel_begin, int64_t panel_end, int64_t tile_begin, int64_t tile_end)
  * operands[s] belongs to stages[s] (pointer to its element (0, 0, 0); unused entries are not read). Panels are in units of 16
  * columns, tiles are row tiles, those of all images counted through: any ranges may be asked for, so both can be split among
@@ -42,8 +51,11 @@ enum { STAGES_MAX = 16 };
  * images are computed and the tiles are not looked at. Prefetches (never loads) may go past the ends of A and B: what
  * follows B in memory is best the B of the next GEMM. */
 struct gemm_desc {
+  enum precision precision;
+  bool c_operand; /* C in operand rows of bf16; n a multiple of 32. Else fp32 */
+  int64_t group;  /* int8: length along K of what shares a scale, a multiple of 64; 0: all of K */
   int64_t m, n, k;
-  int64_t a_row_stride, a_image_stride, c_row_stride, c_image_stride;
+  int64_t a_row_stride, a_image_stride, c_row_stride, c_image_stride; /* words */
   int stage_count;
   struct stage stages[STAGES_MAX];
 };
@@ -87,17 +99,21 @@ int64_t attention_row_tiles(const struct target_level *level, const struct atten
 emit_value emit_attention_pack(struct emit *e, const struct attention_desc *desc);
 emit_value emit_attention(struct emit *e, const struct attention_desc *desc);
 
-/* ---- Rows: void (const float *x, float *y, const void *const *operands, int64_t images, int64_t begin, int64_t end)
- * on the rows [begin, end) of images * rows; y may be x. Layer normalisation in two passes over the row (mean, then
- * centred sum of squares); operands[0] scale, operands[1] bias or NULL by has_bias. */
+/* ---- Rows: void (const float *x, void *y, const void *const *operands, int64_t images, int64_t begin, int64_t end)
+ * on the rows [begin, end) of images * rows; y may be x, or, when it becomes operand rows, must not. OP_identity only converts.
+ * Layer normalisation in two passes over the row (mean, then centred sum of squares); operands[0] scale, operands[1] bias or
+ * NULL by has_bias. */
 struct rows_desc {
-  enum op op;            /* OP_layer_normalization, OP_softmax */
+  enum op op;            /* OP_layer_normalization, OP_softmax, OP_identity */
+  enum precision to;     /* of the operand rows that y becomes; fp32 for softmax */
+  int64_t group;         /* int8 */
   int64_t rows, columns; /* of one image */
   int64_t x_row_stride, x_image_stride, y_row_stride, y_image_stride;
   float epsilon;
   int has_bias;
 };
 emit_value emit_rows(struct emit *e, const struct rows_desc *desc);
+const char *rows_name(const struct rows_desc *desc); /* "layer_norm", "softmax", "convert" */
 
 /* ---- Rotary embedding: void (const float *x, float *y, const void *const *operands, int64_t images, int64_t begin,
  * int64_t end) on the tokens [begin, end) of images * sequences * tokens; operands: cos, sin. The pairs of each head, two

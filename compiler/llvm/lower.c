@@ -119,20 +119,26 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   return stage;
 }
 
-static void layer_norm_phase(struct lowering *l, const struct step *step) {
-  const struct node *norm = step->node->prologue[0];
+/* A as the product reads it: normalised, in its precision, or both. */
+static void operand_phase(struct lowering *l, const struct step *step) {
+  const struct node *norm = step->has_layer_norm ? step->node->prologue[0] : NULL;
   struct rows_desc desc;
   memset(&desc, 0, sizeof desc);
-  desc.op = OP_layer_normalization;
+  desc.op = norm != NULL ? OP_layer_normalization : OP_identity;
+  desc.to = step->precision;
+  desc.group = l->plan->packed[step->inputs[1].index].group;
+  int64_t padded;
+  matrix(&step->scratch, &desc.rows, &padded, &desc.y_row_stride);
   matrix(&step->inputs[0], &desc.rows, &desc.columns, &desc.x_row_stride);
-  matrix(&step->scratch, &desc.rows, &desc.columns, &desc.y_row_stride);
   desc.x_image_stride = step->inputs[0].image_stride;
   desc.y_image_stride = step->scratch.image_stride;
-  desc.epsilon = (float)node_float(norm, "epsilon");
-  desc.has_bias = norm->input_count > 2 && norm->inputs[2] != NULL;
+  if (norm != NULL) {
+    desc.epsilon = (float)node_float(norm, "epsilon");
+    desc.has_bias = norm->input_count > 2 && norm->inputs[2] != NULL;
+  }
   emit_value kernel = emit_rows(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, "layer_norm", CONTEXT_THREADS);
-  const struct view *operands[] = {&step->inputs[2], desc.has_bias ? &step->inputs[3] : NULL};
+  struct phase phase = phase_begin(l, step, rows_name(&desc), CONTEXT_THREADS);
+  const struct view *operands[] = {norm != NULL ? &step->inputs[2] : NULL, desc.has_bias ? &step->inputs[3] : NULL};
   split_per_image(&phase, desc.rows, &begin, &end);
   emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
                             view_pointer(&phase, &step->scratch),
@@ -188,13 +194,18 @@ static void gemm_calls(struct phase *phase, struct gemm_call *call) {
 }
 
 static void gemm_phase(struct lowering *l, const struct step *step) {
-  if (step->has_layer_norm) layer_norm_phase(l, step);
-  const struct view *a = step->has_layer_norm ? &step->scratch : &step->inputs[0];
+  const struct packed *panels = &l->plan->packed[step->inputs[1].index];
+  const struct view *a = step->scratch.memory != MEMORY_NONE ? &step->scratch : &step->inputs[0];
+  if (a == &step->scratch) operand_phase(l, step);
   struct gemm_desc desc;
   memset(&desc, 0, sizeof desc);
+  desc.precision = panels->precision;
+  desc.group = panels->group;
+  desc.c_operand = step->out.operand;
   matrix(a, &desc.m, &desc.k, &desc.a_row_stride);
   matrix(&step->out, &desc.m, &desc.n, &desc.c_row_stride);
-  assert(desc.k == l->plan->packed[step->inputs[1].index].k && desc.n == l->plan->packed[step->inputs[1].index].n);
+  assert(desc.k == pack_padded_k(panels->precision, panels->k) && desc.n == panels->n);
+  desc.k = panels->k;
   desc.a_image_stride = a->image_stride;
   desc.c_image_stride = step->out.image_stride;
   const struct view *operands[STEP_STAGES_MAX] = {0};

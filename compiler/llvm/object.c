@@ -17,34 +17,20 @@ static const char triple[] = "x86_64-unknown-linux-gnu";
 /* Above this the weights go to the large-data area, which code reaches through the global offset table. */
 static const int64_t LARGE_WEIGHTS = (int64_t)1 << 30;
 
-#if defined(__x86_64__)
-static bool host_has(unsigned features) {
-  __builtin_cpu_init();
-  bool has = true;
-  if ((features & TARGET_AVX2) != 0) has = has && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
-  if ((features & TARGET_FMA) != 0) has = has && __builtin_cpu_supports("fma");
-  if ((features & TARGET_AVX512) != 0)
-    has = has && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  return has;
-}
-#else
-static bool host_has(unsigned features) {
-  return features == 0;
-}
-#endif
-
-enum status object_levels(const char *target, unsigned *out_level_mask, struct diag *diag) {
+enum status object_levels(const char *target, enum precision precision, unsigned *out_level_mask, struct diag *diag) {
+  const bool native = target != NULL && strcmp(target, "native") == 0;
+  const unsigned features = target_host_features();
   *out_level_mask = 0;
-  if (target != NULL && strcmp(target, "native") == 0) {
-    for (int level = 0; level < LEVEL_COUNT; level++)
-      if (host_has(target_levels[level].requires)) *out_level_mask = 1u << level;
-    if (*out_level_mask == 0)
-      return diag_fail(diag, STATUS_SYSTEM, "--target native: this CPU has neither AVX2 and FMA nor AVX-512");
-    return STATUS_OK;
+  for (int level = 0; level < LEVEL_COUNT; level++) {
+    if ((target_levels[level].precisions >> precision & 1) == 0) continue;
+    if (!native)
+      *out_level_mask |= 1u << level;
+    else if ((target_levels[level].requires & ~features) == 0)
+      *out_level_mask = 1u << level;
   }
-  for (int level = 0; level < LEVEL_COUNT; level++) *out_level_mask |= 1u << level;
-  if (target == NULL || strcmp(target, "x86-64") == 0) return STATUS_OK;
+  if (native && *out_level_mask == 0)
+    return diag_fail(diag, STATUS_SYSTEM, "--target native: this CPU has neither AVX2 and FMA nor AVX-512");
+  if (native || target == NULL || strcmp(target, "x86-64") == 0) return STATUS_OK;
   if (strncmp(target, "x86_64-", 7) == 0 && strstr(target, "linux") != NULL) return STATUS_OK;
   return diag_fail(diag, STATUS_USAGE, "--target %s: expected native, x86-64 or an x86_64 Linux triple", target);
 }
@@ -263,7 +249,7 @@ static enum status generate(struct build *b) {
 }
 
 static enum status run_build(struct build *b) {
-  TRY(object_levels(b->options->target, &b->level_mask, b->diag));
+  TRY(object_levels(b->options->target, b->plan->precision, &b->level_mask, b->diag));
   TRY(output_open(&b->output, b->options->output_path, b->diag));
   TRY(write_weights(b));
   TRY(create_machine(b));

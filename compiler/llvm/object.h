@@ -25,8 +25,8 @@ struct object_options {
 enum { OBJECT_PHASES_MAX = 2 };
 int object_phases(const struct step *step, const char **out_names);
 
-/* Which CPU levels the target means; also what a caller prints. STATUS_USAGE for an unknown target. */
-MUST_USE enum status object_levels(const char *target, unsigned *out_level_mask, struct diag *diag);
+/* Which CPU levels the target means in this precision; also what a caller prints. STATUS_USAGE for an unknown target. */
+MUST_USE enum status object_levels(const char *target, enum precision precision, unsigned *out_level_mask, struct diag *diag);
 
 /* Writes the outputs, whole or not at all. The bytes depend on the graph, the plan and the options only. */
 MUST_USE enum status object_write(const struct graph *graph, const struct plan *plan, const struct object_options *options,

@@ -7,8 +7,25 @@
 
 enum { PANEL = 16, ALIGNMENT = 64, PADDED_ROWS_MAX = 1024 };
 
-int64_t pack_panel_stride(int64_t k) {
-  return (k < PADDED_ROWS_MAX ? k | 1 : k) * PANEL;
+int64_t pack_padded_k(enum precision precision, int64_t k) {
+  static const int64_t line[PRECISION_COUNT] = {1, 32, 64};
+  return (k + line[precision] - 1) / line[precision] * line[precision];
+}
+
+int64_t pack_words(enum precision precision, int64_t k) {
+  static const int64_t in_word[PRECISION_COUNT] = {1, 2, 4};
+  return pack_padded_k(precision, k) / in_word[precision];
+}
+
+int64_t pack_groups(enum precision precision, int64_t k, int64_t group) {
+  if (precision != PRECISION_INT8) return 0;
+  return group > 0 ? (k + group - 1) / group : 1;
+}
+
+int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group) {
+  int64_t words = pack_words(precision, k);
+  if (precision == PRECISION_FP32 && k < PADDED_ROWS_MAX) words |= 1;
+  return (words + 2 * pack_groups(precision, k, group)) * PANEL;
 }
 
 int64_t pack_keys_floats(int64_t keys, int64_t head_dim) {
@@ -22,7 +39,7 @@ static int add_packed(struct planner *p, const struct packed *packed) {
     bool same_data = other->value->data == packed->value->data && other->value->dtype == packed->value->dtype &&
                      shape_equal(&other->value->shape, &packed->value->shape);
     if (same_data && other->layout == packed->layout && other->transposed == packed->transposed &&
-        other->groups == packed->groups)
+        other->groups == packed->groups && other->precision == packed->precision && other->group == packed->group)
       return i;
   }
   assert(plan->packed_count < p->packed_capacity);
@@ -39,13 +56,15 @@ int pack_constant(struct planner *p, const struct value *value) {
 }
 
 /* `value` holds B (k, n), or with `transposed` groups x n rows of k: (groups * n, k...). */
-int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups) {
+int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision) {
   struct packed packed = {.value = value, .layout = PACK_PANELS, .transposed = transposed, .groups = groups};
+  packed.precision = precision;
   int64_t leading = value->shape.dim[0], elements = shape_elements(&value->shape);
   int64_t other = leading == 0 ? 0 : elements / leading;
   packed.n = transposed ? leading / groups : other;
   packed.k = transposed ? other : leading;
-  packed.bytes = groups * ((packed.n + PANEL - 1) / PANEL) * pack_panel_stride(packed.k) * (int64_t)sizeof(float);
+  packed.bytes =
+      groups * ((packed.n + PANEL - 1) / PANEL) * pack_panel_stride(precision, packed.k, packed.group) * (int64_t)sizeof(float);
   return add_packed(p, &packed);
 }
 
@@ -88,19 +107,47 @@ static void fill_panel(const struct packed *packed, const float *b, int64_t colu
   }
 }
 
-static enum status write_panels(const struct packed *packed, plan_sink write, void *context) {
+static uint16_t bf16_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* Rows of floats become rows of words: the bf16 of rows 2i and 2i + 1 in column j are word (i, j). */
+static void pair_rows(const float *rows, int64_t count, uint16_t *out) {
+  for (int64_t i = 0; i < count; i += 2)
+    for (int64_t j = 0; j < PANEL; j++)
+      for (int64_t half = 0; half < 2; half++)
+        out[(i / 2 * PANEL + j) * 2 + half] = i + half < count ? bf16_of(rows[(i + half) * PANEL + j]) : 0;
+}
+
+/* One panel of fp32 or bf16, without what follows its words. */
+static enum status write_panel(const struct packed *packed, const float *b, int64_t column, plan_sink write, void *context) {
   enum { ROWS = 256 };
   float part[ROWS * PANEL];
+  uint16_t pairs[ROWS * PANEL];
+  for (int64_t k = 0; k < packed->k; k += ROWS) {
+    int64_t count = packed->k - k < ROWS ? packed->k - k : ROWS;
+    fill_panel(packed, b, column, k, count, part);
+    if (packed->precision == PRECISION_FP32) {
+      TRY(write(context, part, (size_t)(count * PANEL) * sizeof *part));
+    } else {
+      pair_rows(part, count, pairs);
+      TRY(write(context, pairs, (size_t)((count + 1) / 2 * PANEL) * 2 * sizeof *pairs));
+    }
+  }
+  return STATUS_OK;
+}
+
+static enum status write_panels(const struct packed *packed, plan_sink write, void *context) {
+  int64_t stride = pack_panel_stride(packed->precision, packed->k, packed->group) * (int64_t)sizeof(float);
+  int64_t words = packed->precision == PRECISION_FP32 ? packed->k : (packed->k + 1) / 2;
   assert(packed->value->dtype == DTYPE_F32);
   for (int64_t group = 0; group < packed->groups; group++) {
     const float *b = (const float *)packed->value->data + group * packed->n * packed->k;
     for (int64_t column = 0; column < packed->n; column += PANEL) {
-      for (int64_t k = 0; k < packed->k; k += ROWS) {
-        int64_t count = packed->k - k < ROWS ? packed->k - k : ROWS;
-        fill_panel(packed, b, column, k, count, part);
-        TRY(write(context, part, (size_t)(count * PANEL) * sizeof *part));
-      }
-      TRY(write_zeros(write, context, (pack_panel_stride(packed->k) - packed->k * PANEL) * (int64_t)sizeof(float)));
+      TRY(write_panel(packed, b, column, write, context));
+      TRY(write_zeros(write, context, stride - words * PANEL * (int64_t)sizeof(float)));
     }
   }
   return STATUS_OK;

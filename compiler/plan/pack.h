@@ -2,12 +2,23 @@
 #ifndef VITC_PLAN_PACK_H
 #define VITC_PLAN_PACK_H
 
+#include "target/target.h"
+
 #include <stdint.h>
 
-/* Elements from one panel of 16 columns of a packed B with k rows to the next. Below 1,024 rows an odd number of cache lines,
- * so that the panels that one tile reads do not fall into the same sets of the first-level cache (ViT-B/16 took 3 to 5 % longer
- * without); above, panels follow without a gap, to keep large objects as small as their weights. */
-int64_t pack_panel_stride(int64_t k);
+/* K is held in words of 32 bits: one fp32, two bf16 or four s8 of consecutive k. In low precision it is padded with zeros to
+ * whole cache lines of a row (32 bf16, 64 s8), which is what a step of an AMX tile multiplies. */
+int64_t pack_words(enum precision precision, int64_t k);
+int64_t pack_padded_k(enum precision precision, int64_t k);
+
+/* Groups along K that have a scale each in int8; 0 in the other precisions. `group` 0: one group. */
+int64_t pack_groups(enum precision precision, int64_t k, int64_t group);
+
+/* Words from one panel of 16 columns of a packed B with k rows to the next. fp32: below 1,024 rows an odd number of cache
+ * lines, so that the panels that one tile reads do not fall into the same sets of the first-level cache (ViT-B/16 took 3 to 5 %
+ * longer without); above, panels follow without a gap, to keep large objects as small as their weights. int8: after the words
+ * of a panel, for each group, 16 fp32 scales and 16 fp32 products of scale and sum of the column. */
+int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group);
 
 /* Elements of one head's keys (keys, head_dim) transposed into panels of 16 keys, each an odd number of
  * cache lines. */

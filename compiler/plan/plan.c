@@ -94,7 +94,7 @@ enum { GROUP_MAX = 8 };
 
 enum status plan_graph(const struct graph *graph, const struct plan_options *options, struct arena *arena,
                        struct plan *out_plan) {
-  *out_plan = (struct plan){.graph = graph, .batch_max = options->batch_max};
+  *out_plan = (struct plan){.graph = graph, .batch_max = options->batch_max, .precision = options->precision};
   int64_t group = options->group > 0 ? options->group : GROUP_MAX;
   out_plan->group = options->batch_max < group ? options->batch_max : group;
   struct planner planner = {.graph = graph, .arena = arena, .plan = out_plan}, *p = &planner;

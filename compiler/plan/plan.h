@@ -15,8 +15,9 @@
 #include <stdio.h>
 
 struct plan_options {
-  int64_t batch_max; /* 1 .. PLAN_BATCH_MAX */
-  int64_t group;     /* images that go through the layers together; 0: chosen by the plan */
+  int64_t batch_max;        /* 1 .. PLAN_BATCH_MAX */
+  int64_t group;            /* images that go through the layers together; 0: chosen by the plan */
+  enum precision precision; /* of the matrix products */
 };
 
 enum { PLAN_BATCH_MAX = 65536 };
@@ -39,6 +40,7 @@ struct view {
   int64_t stride[RANK_MAX];
   int64_t image_stride; /* 0 when the value is the same for all images */
   enum dtype dtype;
+  bool operand; /* rows as the products of this precision read them (kernels.h), in memory for fp32 */
 };
 
 enum pack_layout {
@@ -49,13 +51,15 @@ enum pack_layout {
 struct packed {
   const struct value *value; /* the constant */
   enum pack_layout layout;
-  bool transposed;       /* PACK_PANELS: the constant holds B's transpose (n x k) */
-  int64_t k, n, groups;  /* PACK_PANELS: of each of `groups` matrices, one after the other */
+  bool transposed;      /* PACK_PANELS: the constant holds B's transpose (n x k) */
+  int64_t k, n, groups; /* PACK_PANELS: of each of `groups` matrices, one after the other */
+  enum precision precision;
+  int64_t group;         /* int8: length along K of what shares a scale; 0: all of K */
   int64_t offset, bytes; /* in the weights blob; 64-byte aligned */
 };
 
 enum step_kind {
-  STEP_GEMM,      /* inputs: A, B panels, [layer norm scale, bias]; scratch: normalised A */
+  STEP_GEMM,      /* inputs: A, B panels, [layer norm scale, bias]; scratch: A as the product reads it */
   STEP_ATTENTION, /* inputs: q, k, v, [mask]; scratch: packed keys */
   STEP_ROWS,      /* inputs: x, [scale, bias]: LayerNormalization, Softmax over the last axes */
   STEP_ROTARY,    /* inputs: x, cos, sin: RotaryEmbedding; views (B, T, heads, d) and (B, T, pairs) */
@@ -83,6 +87,7 @@ struct step {
   int node_index; /* position in the graph */
   bool batched;   /* once per image, else once per run */
   bool has_layer_norm;
+  enum precision precision; /* STEP_GEMM */
   struct view out, inputs[STEP_INPUTS_MAX];
   struct view scratch; /* MEMORY_NONE: none */
   int input_count, stage_count;
@@ -93,6 +98,7 @@ struct step {
 struct plan {
   const struct graph *graph;
   int64_t batch_max, group;
+  enum precision precision;
   int step_count, buffer_count, packed_count;
   struct step *steps;
   struct buffer *buffers;

@@ -30,7 +30,7 @@ void live_assign_offsets(struct planner *p);
 
 /* pack.c: the packed constant for `value` in this form, made on first use. */
 int pack_constant(struct planner *p, const struct value *value);
-int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups);
+int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision);
 
 /* step.c: a new step at the end. */
 struct step *steps_new(struct planner *p, enum step_kind kind, const struct node *node);

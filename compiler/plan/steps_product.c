@@ -43,8 +43,17 @@ static enum status add_layer_norm_prologue(struct planner *p, struct step *step,
     view = place_of(p, norm->inputs[2]);
     step_add_input(step, &view);
   }
-  step->scratch = place_temporary_rows(p, "normalised rows", &step->inputs[0].shape, step->inputs[0].image_stride != 0);
   return STATUS_OK;
+}
+
+/* Room for the rows of A as the product reads them: normalised, in its precision, or both. */
+static void add_operand_rows(struct planner *p, struct step *step) {
+  const struct view *a = &step->inputs[0];
+  if (!step->has_layer_norm && (step->precision == PRECISION_FP32 || a->operand)) return;
+  struct shape shape = a->shape;
+  int64_t *columns = &shape.dim[shape.rank - 1];
+  *columns = pack_padded_k(step->precision, *columns);
+  step->scratch = place_temporary_rows(p, "operand rows", &shape, a->image_stride != 0);
 }
 
 static void add_scale(struct step *step, double scale) {
@@ -82,9 +91,12 @@ static enum status gemm_steps(struct planner *p, const struct node *node, const 
   struct step *step = steps_new(p, STEP_GEMM, node);
   step_set_out(step, &target);
   step_add_input(step, &a);
-  struct view panels = {.memory = MEMORY_WEIGHTS, .index = pack_panels(p, b, transposed, 1), .dtype = DTYPE_F32};
+  step->precision = p->plan->precision;
+  int packed = pack_panels(p, b, transposed, 1, step->precision);
+  struct view panels = {.memory = MEMORY_WEIGHTS, .index = packed, .dtype = DTYPE_F32};
   step_add_input(step, &panels);
   if (node->prologue_count > 0) TRY(add_layer_norm_prologue(p, step, node->prologue[0]));
+  add_operand_rows(p, step);
   if (node->op == OP_gemm) TRY(add_gemm_terms(p, step, node));
   int taken = 0;
   for (; taken < node->epilogue_count; taken++) {

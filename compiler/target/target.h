@@ -4,6 +4,11 @@
 
 #include <stdbool.h>
 
+/* What the operands of the matrix products are held in. Sums, the residual stream, normalisations and softmax are fp32. */
+enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_INT8, PRECISION_COUNT };
+
+const char *precision_name(enum precision precision); /* "fp32", "bf16", "int8" */
+
 struct target_level {
   const char *name;     /* "avx2", "avx512": as in `--cpu` and in kernel names */
   const char *cpu;      /* LLVM's target-cpu */
@@ -13,6 +18,10 @@ struct target_level {
   int registers;        /* vector registers */
   bool masks;           /* has mask registers (loads and stores of part of a vector at full speed) */
   int mr, nv;           /* GEMM tile: rows x vectors; mr * nv + nv + 1 <= registers */
+  unsigned precisions;  /* for which this level has code: 1 << enum precision */
+  bool dot_bf16;        /* vdpbf16ps: two products of bf16 and a sum in fp32; without, bf16 weights are widened */
+  bool dot_int8;        /* vpdpbusd: four products of u8 and s8 and a sum in s32; without, pairs of 16 bits */
+  bool tiles;           /* AMX: tdpbf16ps and tdpbusd on tiles of 16 rows of 64 bytes */
   unsigned requires;    /* CPU features that must all be present: TARGET_* bits */
 };
 
@@ -36,5 +45,9 @@ enum target_level_id {
 };
 
 extern const struct target_level target_levels[LEVEL_COUNT];
+
+/* TARGET_* bits of the CPU that this runs on, as far as the system has enabled them. Whether the process may use AMX's tiles is
+ * for the runtime to ask (vitc_cpu_request_amx). */
+unsigned target_host_features(void);
 
 #endif

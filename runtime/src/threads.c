@@ -40,6 +40,7 @@ struct worker {
 
 struct vitc_pool {
   uint32_t threads;
+  uint32_t amx; /* as in vitc_parallel */
   long spin_nanoseconds;
   pthread_mutex_t loop; /* held for one loop: calls of run wait for each other here */
   /* The loop. Written before RUN is posted and read after it is seen, so the turn orders them. */
@@ -226,6 +227,7 @@ vitc_pool *vitc_pool_create(uint32_t threads) {
   if (posix_memalign(&memory, CACHE_LINE, workers + threads * sizeof(struct share)) != 0) return NULL;
   vitc_pool *pool = memory;
   pool->threads = threads;
+  pool->amx = vitc_cpu_request_amx() ? 1 : 0;
   pool->shares = (struct share *)((char *)memory + workers);
   for (uint32_t i = 0; i < threads; i++) atomic_init(&pool->shares[i].tasks, 0);
   /* With more threads than CPUs a spinning one keeps a working one from its CPU. */
@@ -258,5 +260,5 @@ void vitc_pool_destroy(vitc_pool *pool) {
 }
 
 vitc_parallel vitc_pool_parallel(vitc_pool *pool) {
-  return (vitc_parallel){.run = run, .pool = pool, .threads = pool->threads};
+  return (vitc_parallel){.run = run, .pool = pool, .threads = pool->threads, .amx = pool->amx};
 }

@@ -165,7 +165,7 @@ static float *memory(const struct bench *b, size_t floats) {
 
 /* Another part of the weights each time, so that they come from where a whole model's weights come from. */
 static const float *cold_weights(struct bench *b, const struct gemm_desc *d) {
-  size_t count = (size_t)((d->n + 15) / 16 * pack_panel_stride(d->k));
+  size_t count = (size_t)((d->n + 15) / 16 * pack_panel_stride(PRECISION_FP32, d->k, 0));
   if (b->warm || b->weight_at + count > WEIGHT_FLOATS) b->weight_at = 0;
   const float *at = b->weights + b->weight_at;
   b->weight_at += (count + 15) / 16 * 16;

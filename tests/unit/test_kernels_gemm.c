@@ -35,7 +35,7 @@ static size_t extent(int64_t images, int64_t image_stride, int64_t rows, int64_t
 }
 
 static void make_b(struct problem *p, uint32_t *seed) {
-  int64_t n = p->desc.n, k = p->desc.k, stride = pack_panel_stride(k), panels = (n + 15) / 16;
+  int64_t n = p->desc.n, k = p->desc.k, stride = pack_panel_stride(PRECISION_FP32, k, 0), panels = (n + 15) / 16;
   p->b_plain = malloc((size_t)(n * k) * sizeof(float));
   p->b = (struct buffer){guarded_floats((size_t)(panels * stride), 0), (size_t)(panels * stride)};
   float scale = 2 / sqrtf((float)k);

@@ -1,0 +1,146 @@
+#include "llvm/emit_gemm_epilogue.h"
+
+#include <stdio.h>
+
+void gemm_name(const struct gemm_desc *desc, char *out_name, size_t size) {
+  size_t used = (size_t)snprintf(out_name, size, "gemm");
+  for (int s = 0; s < desc->stage_count && used < size; s++)
+    used += (size_t)snprintf(out_name + used, size - used, "_%s", stage_name(&desc->stages[s]));
+}
+
+static bool starts_with_bias(const struct gemm_desc *desc) {
+  return desc->stage_count > 0 && desc->stages[0].op == OP_add && desc->stages[0].kind == OPERAND_COLUMN;
+}
+
+static bool needs_many_registers(const struct stage *stage) {
+  switch (stage->op) {
+  case OP_gelu:
+  case OP_tanh:
+  case OP_sigmoid:
+  case OP_erf:
+  case OP_exp:
+    return true;
+  default:
+    return false;
+  }
+}
+
+emit_value gemm_offset(struct emit *e, emit_value pointer, emit_value index, int64_t stride) {
+  return emit_at(e, pointer, emit_mul(e, index, emit_i64(e, stride)));
+}
+
+static emit_value load_columns(struct emit *e, const struct gemm_tile *tile, emit_value pointer, int v) {
+  return tile->mask[v] != NULL ? emit_load_mask(e, pointer, tile->mask[v]) : emit_load_vector(e, pointer, e->level->lanes);
+}
+
+static bool stores_bf16(const struct emit *e, const struct gemm_desc *desc) {
+  return desc->c_operand && e->level->dot_bf16;
+}
+
+/* Vector v of the row of C that starts at c_row. */
+static void store_columns(struct emit *e, const struct gemm_tile *tile, emit_value value, emit_value c_row, int v) {
+  int64_t column = (int64_t)v * e->level->lanes;
+  if (stores_bf16(e, tile->desc))
+    emit_store_bf16(e, value, emit_bytes(e, c_row, emit_i64(e, column * 2)));
+  else if (tile->mask[v] != NULL)
+    emit_store_mask(e, value, emit_at_const(e, c_row, column), tile->mask[v]);
+  else
+    emit_store_vector(e, value, emit_at_const(e, c_row, column), e->level->lanes);
+}
+
+/* The vectors of the tile's last panel may reach past n. */
+static void make_masks(struct emit *e, struct gemm_tile *tile) {
+  if (tile->desc->n % 16 == 0) return;
+  int lanes = e->level->lanes;
+  emit_value valid = LLVMBuildTrunc(e->builder, emit_sub(e, emit_i64(e, tile->desc->n), tile->column), e->i32, "");
+  for (int v = tile->vectors - 16 / lanes; v < tile->vectors; v++) {
+    emit_value places[16];
+    for (int i = 0; i < lanes; i++) places[i] = emit_i32(e, v * lanes + i);
+    tile->mask[v] = LLVMBuildICmp(e->builder, LLVMIntSLT, LLVMConstVector(places, (unsigned)lanes), emit_splat(e, valid), "");
+  }
+}
+
+static void find_operands(struct emit *e, struct gemm_tile *tile) {
+  for (int s = 0; s < tile->desc->stage_count; s++) {
+    const struct stage *stage = &tile->desc->stages[s];
+    if (stage->kind != OPERAND_COLUMN && stage->kind != OPERAND_MATRIX) continue;
+    emit_value slot = emit_bytes(e, tile->operands, emit_i64(e, s * (int64_t)sizeof(void *)));
+    emit_value pointer = emit_at(e, LLVMBuildLoad2(e->builder, e->pointer, slot, ""), tile->column);
+    if (stage->kind == OPERAND_MATRIX) {
+      pointer = gemm_offset(e, pointer, tile->row, stage->row_stride);
+      pointer = gemm_offset(e, pointer, tile->image, stage->image_stride);
+    }
+    tile->operand[s] = pointer;
+  }
+}
+
+/* Stages [begin, end) on the value of vector v in row `row` of the tile. */
+static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int begin, int end, emit_value value,
+                               emit_value row, int v) {
+  for (int s = begin; s < end; s++) {
+    const struct stage *stage = &tile->desc->stages[s];
+    emit_value operand = NULL;
+    if (stage->kind == OPERAND_SCALAR) {
+      operand = emit_splat_const(e, (double)stage->scalar);
+    } else if (stage->kind != OPERAND_NONE) {
+      emit_value pointer = emit_at_const(e, tile->operand[s], (int64_t)v * e->level->lanes);
+      if (stage->kind == OPERAND_MATRIX) pointer = gemm_offset(e, pointer, row, stage->row_stride);
+      operand = load_columns(e, tile, pointer, v);
+    }
+    value = emit_stage(e, stage, value, operand);
+  }
+  return value;
+}
+
+void gemm_tile_start(struct emit *e, const struct gemm_tile *tile, emit_value *acc) {
+  for (int v = 0; v < tile->vectors; v++) {
+    emit_value start = emit_splat_const(e, 0);
+    if (starts_with_bias(tile->desc))
+      start = load_columns(e, tile, emit_at_const(e, tile->operand[0], (int64_t)v * e->level->lanes), v);
+    for (int r = 0; r < tile->rows; r++) acc[r * tile->vectors + v] = start;
+  }
+}
+
+void gemm_tile_begin(struct emit *e, struct gemm_tile *tile, emit_value c) {
+  const struct gemm_desc *desc = tile->desc;
+  make_masks(e, tile);
+  find_operands(e, tile);
+  c = emit_bytes(e, c, emit_mul(e, tile->column, emit_i64(e, stores_bf16(e, desc) ? 2 : 4)));
+  tile->c = gemm_offset(e, gemm_offset(e, c, tile->row, desc->c_row_stride), tile->image, desc->c_image_stride);
+}
+
+void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first) {
+  int lanes = e->level->lanes;
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, tile->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
+  emit_value copy_row = gemm_offset(e, copy, loop.index, stride);
+  emit_value c_row = gemm_offset(e, tile->c, loop.index, tile->desc->c_row_stride);
+  for (int v = 0; v < tile->vectors; v++) {
+    emit_value value = emit_load_vector(e, emit_at_const(e, copy_row, v * lanes), lanes);
+    value = apply_stages(e, tile, first, tile->desc->stage_count, value, loop.index, v);
+    store_columns(e, tile, value, c_row, v);
+  }
+  emit_loop_end(e, &loop, NULL);
+}
+
+/* Cheap stages on the accumulators. From the first one on that needs registers of its own, a loop over the rows of a copy of
+ * the tile in the first-level cache: on the accumulators it would spill them. Not in C, which a later stage may still read. */
+void gemm_tile_finish(struct emit *e, const struct gemm_tile *tile, const emit_value *acc) {
+  const struct gemm_desc *desc = tile->desc;
+  int64_t lanes = e->level->lanes, width = tile->vectors * lanes;
+  int first = starts_with_bias(desc) ? 1 : 0, direct = first;
+  while (direct < desc->stage_count && !needs_many_registers(&desc->stages[direct])) direct++;
+  bool all_direct = direct == desc->stage_count;
+  emit_value copy = all_direct ? NULL : emit_stack(e, tile->rows * width * 4);
+  for (int r = 0; r < tile->rows; r++) {
+    emit_value c_row = emit_at_const(e, tile->c, r * desc->c_row_stride);
+    for (int v = 0; v < tile->vectors; v++) {
+      emit_value value = apply_stages(e, tile, first, direct, acc[r * tile->vectors + v], emit_i64(e, r), v);
+      if (all_direct)
+        store_columns(e, tile, value, c_row, v);
+      else
+        emit_store_vector(e, value, emit_at_const(e, copy, r * width + v * lanes), (int)lanes);
+    }
+  }
+  if (!all_direct) gemm_tile_finish_copy(e, tile, copy, width, direct);
+}

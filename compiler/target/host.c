@@ -1,0 +1,44 @@
+#include "target/target.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <stdint.h>
+
+enum { OSXSAVE = 1 << 27, STATE_AVX = 0x6, STATE_AVX512 = 0xe6, STATE_TILES = 0x60000 };
+
+static bool has(unsigned word, unsigned bits) {
+  return (word & bits) == bits;
+}
+
+static uint32_t enabled_state(void) {
+  uint32_t low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  (void)high;
+  return low;
+}
+
+unsigned target_host_features(void) {
+  unsigned a, b, c, d, features = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, OSXSAVE)) return 0;
+  const uint32_t state = enabled_state();
+  if (!has(state, STATE_AVX)) return 0;
+  if (has(c, bit_FMA)) features |= TARGET_FMA;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+  const unsigned subleaves = a;
+  const bool avx512 = has(state, STATE_AVX512), tiles = has(state, STATE_TILES);
+  if (has(b, bit_BMI | bit_AVX2 | bit_BMI2)) features |= TARGET_AVX2;
+  if (avx512 && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512CD | bit_AVX512BW | bit_AVX512VL)) features |= TARGET_AVX512;
+  if (avx512 && has(c, bit_AVX512VNNI)) features |= TARGET_AVX512_VNNI;
+  if (tiles && has(d, bit_AMX_TILE)) features |= TARGET_AMX_TILE;
+  if (tiles && has(d, bit_AMX_BF16)) features |= TARGET_AMX_BF16;
+  if (tiles && has(d, bit_AMX_INT8)) features |= TARGET_AMX_INT8;
+  if (subleaves == 0 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return features;
+  if (has(a, bit_AVXVNNI)) features |= TARGET_AVX_VNNI;
+  if (avx512 && has(a, bit_AVX512BF16)) features |= TARGET_AVX512_BF16;
+  return features;
+}
+#else
+unsigned target_host_features(void) {
+  return 0;
+}
+#endif

@@ -1,11 +1,9 @@
 #include "import_config.h"
 
 #include "json/text.h"
-#include "safetensors/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum status config_open(const char *folder, const char *name, struct arena *arena, struct config *out_config,
                         struct diag *diag) {
@@ -178,42 +176,4 @@ enum status config_labels(const struct config *config, const char *key, struct l
   }
   *out_labels = (struct labels){.count = count, .names = labels};
   return STATUS_OK;
-}
-
-/* Each file that the index names, once, in the order of first mention. */
-static enum status read_shards(const struct config *index, const char *folder, struct weights *weights) {
-  const cJSON *map = config_get(index, "weight_map"), *item;
-  if (!cJSON_IsObject(map)) return config_reject(index, "weight_map", "an object of tensor names and files");
-  const char *seen[WEIGHTS_FILES_MAX];
-  int count = 0;
-  cJSON_ArrayForEach(item, map) {
-    const char *name = cJSON_IsString(item) ? item->valuestring : "";
-    if (!*name || strchr(name, '/') || *name == '.')
-      return diag_fail(index->diag, STATUS_INPUT, "%s: weight_map.%s: expected the name of a file in the same folder",
-                       index->file, item->string);
-    int i = 0;
-    while (i < count && strcmp(seen[i], name) != 0) i++;
-    if (i < count) continue;
-    if (count == WEIGHTS_FILES_MAX)
-      return diag_fail(index->diag, STATUS_INPUT, "%s: more than %d files", index->file, WEIGHTS_FILES_MAX);
-    seen[count++] = name;
-    TRY(safetensors_read(arena_printf(index->arena, "%s/%s", folder, name), weights, index->diag));
-  }
-  return weights_index(weights, index->file, index->diag);
-}
-
-enum status config_weights(const char *folder, struct weights *weights, struct arena *arena, const char **out_file,
-                           struct diag *diag) {
-  struct config index;
-  struct stat info;
-  const char *single = arena_printf(arena, "%s/model.safetensors", folder);
-  *out_file = arena_printf(arena, "%s/model.safetensors.index.json", folder);
-  if (stat(single, &info) == 0 || stat(*out_file, &info) != 0) {
-    *out_file = single;
-    return weights_open(single, weights, diag);
-  }
-  enum status status = config_open(folder, "model.safetensors.index.json", arena, &index, diag);
-  if (status == STATUS_OK) status = read_shards(&index, folder, weights);
-  config_close(&index);
-  return status;
 }

@@ -68,7 +68,11 @@ MUST_USE enum status config_rgb(const struct config *config, const char *key, do
 /* {"0": "name", ...} or ["name", ...] with every index once, as labels. */
 MUST_USE enum status config_labels(const struct config *config, const char *key, struct labels *out_labels);
 
-/* model.safetensors of a folder, or the shards of model.safetensors.index.json. *out_file is the path for messages. */
+/* ---- import_weights.c
+ *
+ * The weights of a folder: model.safetensors, else the shards of model.safetensors.index.json, else the same as
+ * pytorch_model.bin and as open_clip's names for them. Shards lie in the folder itself, and each has the tensors that the index
+ * says it has. *out_file is the path for messages. */
 MUST_USE enum status config_weights(const char *folder, struct weights *weights, struct arena *arena, const char **out_file,
                                     struct diag *diag);
 

@@ -193,7 +193,7 @@ static enum status scan_members(struct scanner *s, int depth, bool object) {
 
 static enum status scan_value(struct scanner *s, int depth) {
   skip_space(s);
-  if (++s->values > JSON_VALUES_MAX) return fail_at(s, s->at, "more than 4194304 values");
+  if (++s->values > JSON_VALUES_MAX) return fail_at(s, s->at, "more than 524288 values");
   int c = peek(s);
   if (c == '{' || c == '[') return scan_members(s, depth, c == '{');
   if (c == '"') return scan_string(s);
@@ -256,6 +256,8 @@ static enum status check_duplicates(const char *file, const char *part, const st
 enum status json_parse(const char *file, const char *part, struct span text, cJSON **out_root, struct diag *diag) {
   struct scanner s = {.file = file, .part = part, .text = text.data, .size = text.size, .diag = diag};
   *out_root = NULL;
+  if (text.size > JSON_BYTES_MAX)
+    return diag_fail(diag, STATUS_INPUT, "%s: %s%zu bytes of JSON, expected at most %d", file, part, text.size, JSON_BYTES_MAX);
   if (text.size >= 3 && !memcmp(text.data, "\xEF\xBB\xBF", 3)) return fail_at(&s, 0, "begins with a byte order mark");
   TRY(scan_value(&s, 0));
   skip_space(&s);

@@ -39,4 +39,10 @@ check "build camera" cc "${flags[@]}" -include u8/digits.h "$examples/camera/cam
 expect 0 "camera" sh -c './camera <"$1"' sh "$examples/camera/frame.ppm"
 check "it says seven" grep -q '^seven ' stdout
 expect 1 "camera: no frame" ./camera
+
+# With the model that it is for, it runs in test_focus.sh.
+check "build saliency" cc "${flags[@]}" -I"$root/runtime/include" -DMODEL=digits -include digits.h "$examples/saliency/saliency.c" digits.o "${runtime[@]}" -o saliency
+expect 1 "saliency: a model without a map" ./saliency "$examples/digits/images/seven/3508.png" map.png
+check "it says what it wants" grep -q "to a map of the same size" stderr
+check "and draws nothing" absent map.png
 finish

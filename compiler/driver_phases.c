@@ -87,6 +87,8 @@ static void main_work(struct account_phase *phase, const struct plan *plan, cons
   case STEP_CONV:
     conv_work(phase, plan, step);
     return;
+  case STEP_CONVERT:
+    break;
   case STEP_ROWS:
     phase->flops = per_element(step->node->op) * shape_elements(&step->out.shape);
     break;

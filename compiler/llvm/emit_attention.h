@@ -4,15 +4,28 @@
 
 #include "llvm/kernels.h"
 
-/* Elements between the panels of packed keys. */
+/* Words: of a key, between the panels of packed keys, and between the rows of packed values. */
+int64_t attention_depth(const struct attention_desc *desc);
 int64_t attention_panel_stride(const struct attention_desc *desc);
+int64_t attention_value_stride(const struct attention_desc *desc);
+
+/* Of pair = (image * windows + window) * heads + head. */
+struct attention_place {
+  emit_value image, window, head; /* window is NULL when there is only one */
+};
+struct attention_place attention_place_of(struct emit *e, const struct attention_desc *desc, emit_value pair, int64_t heads);
+emit_value attention_place_at(struct emit *e, emit_value pointer, const struct attention_place *place,
+                              const struct attention_strides *strides);
+
+/* Starts a kernel's function: `pointers`, then three i64, then, where it takes one, the mask. */
+emit_value attention_begin(struct emit *e, const struct attention_desc *desc, const char *what, int pointers, bool takes_mask);
 
 /* The height of the tallest row tile. */
 int attention_tile_height(const struct target_level *level, const struct attention_desc *desc);
 
-/* Function: void (const float *q, const float *packed, const float *v, float *out[, const float *mask][, int64_t row]): `rows`
- * rows of one head. With has_mask, mask is that of the first row; with causal, row is its number. q is read to its end before
- * out is written. */
+/* Function: void (const void *q, const void *packed, const void *v, void *out[, const float *mask][, int64_t row]): `rows` rows
+ * of one head; v is packed, too, with bf16. With has_mask, mask is that of the first row; with causal, row is its number. q is
+ * read to its end before out is written. */
 emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc, int rows);
 
 /* Whether scores change in another way than by the scale before their softmax. */

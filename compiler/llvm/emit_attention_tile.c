@@ -36,7 +36,7 @@ static int64_t keys_per_block(const struct attention_tile *tile) {
   if (most > KEYS_MAX) most = KEYS_MAX;
   if (k_rows <= most) return k_rows;
   int64_t blocks = (k_rows + most - 1) / most;
-  return ((k_rows + blocks - 1) / blocks + 15) / 16 * 16;
+  return ((k_rows + blocks - 1) / blocks + 31) / 32 * 32;
 }
 
 static emit_value row_at(struct emit *e, emit_value pointer, emit_value row, int64_t stride) {
@@ -48,8 +48,9 @@ static void score_tile(struct emit *e, const struct attention_tile *t, emit_valu
   int lanes = e->level->lanes;
   struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = lanes, .a = t->q, .b_step = 16};
   product.b = row_at(e, t->packed, panel, attention_panel_stride(t->desc));
+  product.dot = tile_dot(e->level, t->desc->precision);
   product.a_row_stride = t->desc->q.row;
-  product.k = t->desc->head_dim;
+  product.k = attention_depth(t->desc);
   for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes / 16 * attention_panel_stride(t->desc) + v * lanes % 16;
   emit_value acc[EMIT_CARRIED_MAX];
   for (int i = 0; i < t->rows * vectors; i++) acc[i] = emit_splat_const(e, 0);
@@ -122,7 +123,10 @@ static emit_value visit_power(struct emit *e, void *context, emit_value column, 
   emit_value power = softmax->tile->adjusts ? adjusted_power(e, softmax, score)
                                             : emit_math_exp2(e, emit_fma(e, score, scale, softmax->minus_maximum));
   if (lanes < e->level->lanes) power = emit_select(e, emit_lane_mask(e, lanes), power, emit_splat_const(e, 0));
-  emit_store_vector(e, power, place, e->level->lanes);
+  if (softmax->tile->desc->precision == PRECISION_BF16) /* behind what is still to be read of the row */
+    emit_store_bf16(e, power, emit_bytes(e, softmax->row, emit_mul(e, column, emit_i64(e, 2))));
+  else
+    emit_store_vector(e, power, place, e->level->lanes);
   return emit_fadd(e, acc, power);
 }
 
@@ -186,16 +190,28 @@ static void find_powers(struct emit *e, const struct attention_tile *t) {
   emit_loop_end(e, &loop, NULL);
 }
 
+static void store_result(struct emit *e, const struct attention_tile *t, emit_value value, emit_value row, int v, int lanes) {
+  int64_t column = (int64_t)v * e->level->lanes;
+  if (t->desc->out_operand)
+    emit_store_bf16(e, value, emit_bytes(e, row, emit_i64(e, column * 2)));
+  else
+    emit_store_vector(e, value, emit_at_const(e, row, column), lanes);
+}
+
 /* `vectors` vectors of the weighted sum of v's rows from column `column` on; `last_lanes` of the last one exist. */
 static void value_tile(struct emit *e, const struct attention_tile *t, emit_value column, int vectors, int last_lanes) {
   int lanes = e->level->lanes;
-  struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = last_lanes, .a = t->scores, .k = t->keys};
+  struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = last_lanes, .a = t->scores};
+  bool pairs = t->desc->precision == PRECISION_BF16;
+  product.dot = tile_dot(e->level, t->desc->precision);
+  product.k = pairs ? (t->keys + 1) / 2 : t->keys;
   product.b = emit_at(e, t->v, column);
   product.a_row_stride = t->score_stride;
-  product.b_step = t->desc->v.row;
-  product.fetch_steps = FETCH_STEPS;
+  product.b_step = pairs ? attention_value_stride(t->desc) : t->desc->v.row;
+  product.fetch_steps = pairs ? 0 : FETCH_STEPS;
   for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes;
-  emit_value sums = t->sums != NULL ? emit_at(e, t->sums, column) : NULL, out = emit_at(e, t->out, column);
+  emit_value sums = t->sums != NULL ? emit_at(e, t->sums, column) : NULL;
+  emit_value out = emit_bytes(e, t->out, emit_mul(e, column, emit_i64(e, t->desc->out_operand ? 2 : 4)));
   emit_value acc[EMIT_CARRIED_MAX];
   for (int r = 0; r < t->rows; r++) {
     emit_value factor = t->continues ? emit_splat(e, emit_load_f32(e, emit_at_const(e, t->factor, r))) : NULL;
@@ -212,8 +228,8 @@ static void value_tile(struct emit *e, const struct attention_tile *t, emit_valu
     for (int v = 0; v < vectors; v++) {
       emit_value value = acc[r * vectors + v];
       if (t->last)
-        emit_store_vector(e, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out.row + v * lanes),
-                          v == vectors - 1 ? last_lanes : lanes);
+        store_result(e, t, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out.row), v,
+                     v == vectors - 1 ? last_lanes : lanes);
       else
         emit_store_vector(e, value, emit_at_const(e, sums, r * t->sum_stride + v * lanes), lanes);
     }
@@ -239,7 +255,10 @@ static void block(struct emit *e, struct attention_tile *t, emit_value first_key
   at.keys = keys;
   at.last = last;
   at.packed = row_at(e, t->packed, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 16), ""), attention_panel_stride(t->desc));
-  at.v = row_at(e, t->v, first_key, t->desc->v.row);
+  if (t->desc->precision == PRECISION_BF16)
+    at.v = row_at(e, t->v, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 2), ""), attention_value_stride(t->desc));
+  else
+    at.v = row_at(e, t->v, first_key, t->desc->v.row);
   if (t->mask != NULL) at.mask = emit_at(e, t->mask, first_key);
   if (t->row != NULL) at.row = emit_sub(e, t->row, first_key);
   scores(e, &at);
@@ -263,7 +282,8 @@ static void clear_sums(struct emit *e, const struct attention_tile *t) {
 
 emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc, int rows) {
   char name[96];
-  snprintf(name, sizeof name, "attention_tile%s_f32_%d_%s", desc->has_mask ? "_mask" : "", rows, e->level->name);
+  snprintf(name, sizeof name, "attention_tile%s_%s_%d_%s", desc->has_mask ? "_mask" : "", precision_name(desc->precision), rows,
+           e->level->name);
   LLVMTypeRef types[6] = {e->pointer, e->pointer, e->pointer, e->pointer};
   int parameters = 4;
   if (desc->has_mask) types[parameters++] = e->pointer;

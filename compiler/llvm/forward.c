@@ -65,6 +65,9 @@ int object_phases(const struct step *step, const char **out_names) {
     if (step->scratch.memory != MEMORY_NONE) out_names[count++] = step->has_layer_norm ? "layer norm" : "convert";
     out_names[count++] = "gemm";
     break;
+  case STEP_CONVERT:
+    out_names[count++] = "convert";
+    break;
   case STEP_ATTENTION:
     out_names[count++] = "pack keys";
     out_names[count++] = "attention";

@@ -75,16 +75,18 @@ int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc 
  *
  * Two functions, run one after the other with all of the first done before the second starts:
  *
- * attention_pack: void (const float *k, float *packed, int64_t images, int64_t begin, int64_t end) transposes the keys of the
- * pairs [begin, end), pair = (image * windows + window) * kv_heads + head, into packed + pair * attention_packed_floats(desc).
+ * attention_pack: void (const void *k, void *packed, const void *v, int64_t images, int64_t begin, int64_t end) packs the keys,
+ * and with bf16 the values, of the pairs [begin, end), pair = (image * windows + window) * kv_heads + head, into packed + pair
+ * * attention_packed_words(desc), as pack.h says.
  *
- * attention_run: void (const float *q, const float *packed, const float *v, float *out, int64_t images, int64_t begin,
- * int64_t end[, const float *mask]) computes the units [begin, end), unit = ((image * windows + window) * heads + head) *
+ * attention_run: void (const void *q, const void *packed, const float *v, void *out, int64_t images, int64_t begin, int64_t
+ * end[, const float *mask]) computes the units [begin, end), unit = ((image * windows + window) * heads + head) *
  * attention_row_tiles(level, desc) + row tile; mask is a parameter with has_mask only. out may be q itself when strides and
  * widths are equal (each tile of q is read before its rows are written). Long sequences are blocked over keys with a running
- * maximum, with the same bits however units are split. */
+ * maximum, with the same bits however units are split. With bf16, at levels with dot_bf16 only, q, k and v are operand rows and
+ * scores' powers are rounded to bf16; sums, maxima and the softmax are fp32. */
 struct attention_strides {
-  int64_t image, window, head, row; /* elements; those of a row are adjacent */
+  int64_t image, window, head, row; /* words; the elements of a row are adjacent */
 };
 
 struct attention_desc {
@@ -92,9 +94,11 @@ struct attention_desc {
   struct attention_strides q, k, v, out, mask;
   float scale, softcap;
   int32_t causal, has_mask;
+  enum precision precision; /* fp32 or bf16 */
+  int32_t out_operand;      /* out in operand rows of bf16; v_dim a multiple of 16 */
 };
 
-int64_t attention_packed_floats(const struct attention_desc *desc);
+int64_t attention_packed_words(const struct attention_desc *desc);
 int64_t attention_row_tiles(const struct target_level *level, const struct attention_desc *desc);
 emit_value emit_attention_pack(struct emit *e, const struct attention_desc *desc);
 emit_value emit_attention(struct emit *e, const struct attention_desc *desc);

@@ -54,10 +54,19 @@ static void split_per_image(struct phase *phase, int64_t units, emit_value *out_
   split(phase, emit_mul(phase->e, phase->images, emit_i64(phase->e, units)), out_begin, out_end);
 }
 
+/* Of a view's first element in its memory. Operand rows have the room of fp32, but their columns are where the level has them.
+ */
+static int64_t view_bytes(const struct target_level *level, const struct view *view) {
+  int64_t size = (int64_t)dtype_size(view->dtype);
+  if (view->operand == 0 || !level->dot_bf16) return view->offset * size;
+  int64_t column = view->offset % view->operand;
+  return (view->offset - column) * size + column * size / 2;
+}
+
 static emit_value view_pointer(struct phase *phase, const struct view *view) {
   struct emit *e = phase->e;
   const struct plan *plan = phase->l->plan;
-  int64_t bytes = view->offset * (int64_t)dtype_size(view->dtype);
+  int64_t bytes = view_bytes(phase->e->level, view);
   int slot = CONTEXT_ARENA;
   switch (view->memory) {
   case MEMORY_ARENA:
@@ -119,19 +128,19 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   return stage;
 }
 
-/* A as the product reads it: normalised, in its precision, or both. */
-static void operand_phase(struct lowering *l, const struct step *step) {
+/* `from` as the rows that a product reads at `to`: normalised, in its precision, or both. */
+static void operand_phase(struct lowering *l, const struct step *step, const struct view *from, const struct view *to,
+                          int64_t group) {
   const struct node *norm = step->has_layer_norm ? step->node->prologue[0] : NULL;
   struct rows_desc desc;
   memset(&desc, 0, sizeof desc);
   desc.op = norm != NULL ? OP_layer_normalization : OP_identity;
   desc.to = step->precision;
-  desc.group = l->plan->packed[step->inputs[1].index].group;
-  int64_t padded;
-  matrix(&step->scratch, &desc.rows, &padded, &desc.y_row_stride);
-  matrix(&step->inputs[0], &desc.rows, &desc.columns, &desc.x_row_stride);
-  desc.x_image_stride = step->inputs[0].image_stride;
-  desc.y_image_stride = step->scratch.image_stride;
+  desc.group = group;
+  matrix(to, &desc.rows, &desc.columns, &desc.y_row_stride);
+  matrix(from, &desc.rows, &desc.columns, &desc.x_row_stride);
+  desc.x_image_stride = from->image_stride;
+  desc.y_image_stride = to->image_stride;
   if (norm != NULL) {
     desc.epsilon = (float)node_float(norm, "epsilon");
     desc.has_bias = norm->input_count > 2 && norm->inputs[2] != NULL;
@@ -140,12 +149,8 @@ static void operand_phase(struct lowering *l, const struct step *step) {
   struct phase phase = phase_begin(l, step, rows_name(&desc), CONTEXT_THREADS);
   const struct view *operands[] = {norm != NULL ? &step->inputs[2] : NULL, desc.has_bias ? &step->inputs[3] : NULL};
   split_per_image(&phase, desc.rows, &begin, &end);
-  emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
-                            view_pointer(&phase, &step->scratch),
-                            pointer_array(&phase, operands, 2),
-                            phase.images,
-                            begin,
-                            end};
+  emit_value arguments[] = {
+      view_pointer(&phase, from), view_pointer(&phase, to), pointer_array(&phase, operands, 2), phase.images, begin, end};
   emit_call(l->emit, kernel, arguments, 6);
   phase_end(&phase);
 }
@@ -196,12 +201,12 @@ static void gemm_calls(struct phase *phase, struct gemm_call *call) {
 static void gemm_phase(struct lowering *l, const struct step *step) {
   const struct packed *panels = &l->plan->packed[step->inputs[1].index];
   const struct view *a = step->scratch.memory != MEMORY_NONE ? &step->scratch : &step->inputs[0];
-  if (a == &step->scratch) operand_phase(l, step);
+  if (a == &step->scratch) operand_phase(l, step, &step->inputs[0], a, panels->group);
   struct gemm_desc desc;
   memset(&desc, 0, sizeof desc);
   desc.precision = panels->precision;
   desc.group = panels->group;
-  desc.c_operand = step->out.operand;
+  desc.c_operand = step->out.operand != 0;
   matrix(a, &desc.m, &desc.k, &desc.a_row_stride);
   matrix(&step->out, &desc.m, &desc.n, &desc.c_row_stride);
   assert(desc.k == pack_padded_k(panels->precision, panels->k) && desc.n == panels->n);
@@ -230,13 +235,14 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
   phase_end(&phase);
 }
 
-/* Of (windows, heads, rows, width). */
-static struct attention_strides attention_strides(const struct view *view) {
+/* Of (windows, heads, rows, width), in words. */
+static struct attention_strides attention_strides(const struct view *view, bool bf16) {
   const int64_t *stride = view->stride;
-  return (struct attention_strides){view->image_stride, stride[0], stride[1], stride[2]};
+  int64_t head = bf16 && stride[1] < view->operand ? stride[1] / 2 : stride[1];
+  return (struct attention_strides){view->image_stride, stride[0], head, stride[2]};
 }
 
-static struct attention_desc attention_desc(const struct step *step) {
+static struct attention_desc attention_desc(const struct target_level *level, const struct step *step) {
   const struct shape *q = &step->inputs[0].shape, *k = &step->inputs[1].shape, *v = &step->inputs[2].shape;
   struct attention_desc desc;
   memset(&desc, 0, sizeof desc);
@@ -247,12 +253,15 @@ static struct attention_desc attention_desc(const struct step *step) {
   desc.k_rows = k->dim[2];
   desc.head_dim = q->dim[3];
   desc.v_dim = v->dim[3];
-  desc.q = attention_strides(&step->inputs[0]);
-  desc.k = attention_strides(&step->inputs[1]);
-  desc.v = attention_strides(&step->inputs[2]);
-  desc.out = attention_strides(&step->out);
+  bool bf16 = step->precision == PRECISION_BF16 && level->dot_bf16;
+  desc.precision = bf16 ? PRECISION_BF16 : PRECISION_FP32;
+  desc.out_operand = bf16 && step->out.operand != 0;
+  desc.q = attention_strides(&step->inputs[0], bf16);
+  desc.k = attention_strides(&step->inputs[1], bf16);
+  desc.v = attention_strides(&step->inputs[2], bf16);
+  desc.out = attention_strides(&step->out, bf16);
   desc.has_mask = step->input_count > 3;
-  if (desc.has_mask) desc.mask = attention_strides(&step->inputs[3]);
+  if (desc.has_mask) desc.mask = attention_strides(&step->inputs[3], false);
   desc.causal = node_int(step->node, "is_causal") != 0;
   desc.softcap = (float)node_float(step->node, "softcap");
   double scale = node_float(step->node, "scale");
@@ -262,12 +271,13 @@ static struct attention_desc attention_desc(const struct step *step) {
 
 static void attention_phases(struct lowering *l, const struct step *step) {
   const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
-  struct attention_desc desc = attention_desc(step);
+  struct attention_desc desc = attention_desc(l->emit->level, step);
   emit_value pack = emit_attention_pack(l->emit, &desc), run = emit_attention(l->emit, &desc), begin, end;
   struct phase phase = phase_begin(l, step, "attention_pack", CONTEXT_THREADS);
   split_per_image(&phase, desc.windows * desc.kv_heads, &begin, &end);
-  emit_value pack_arguments[] = {view_pointer(&phase, k), view_pointer(&phase, &step->scratch), phase.images, begin, end};
-  emit_call(l->emit, pack, pack_arguments, 5);
+  emit_value pack_arguments[] = {
+      view_pointer(&phase, k), view_pointer(&phase, &step->scratch), view_pointer(&phase, v), phase.images, begin, end};
+  emit_call(l->emit, pack, pack_arguments, 6);
   phase_end(&phase);
   phase = phase_begin(l, step, "attention", CONTEXT_TASKS);
   split_per_image(&phase, desc.windows * desc.heads * attention_row_tiles(l->emit->level, &desc), &begin, &end);
@@ -440,6 +450,9 @@ void lower_steps(struct lowering *l) {
     switch (step->kind) {
     case STEP_GEMM:
       gemm_phase(l, step);
+      break;
+    case STEP_CONVERT:
+      operand_phase(l, step, &step->inputs[0], &step->out, 0);
       break;
     case STEP_ATTENTION:
       attention_phases(l, step);

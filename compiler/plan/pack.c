@@ -28,8 +28,18 @@ int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group) {
   return (words + 2 * pack_groups(precision, k, group)) * PANEL;
 }
 
-int64_t pack_keys_floats(int64_t keys, int64_t head_dim) {
-  return (keys + PANEL - 1) / PANEL * PANEL * head_dim;
+static int64_t round_up(int64_t count, int64_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+
+int64_t pack_values_at(int64_t keys, int64_t head_dim) {
+  return round_up(keys, 2 * PANEL) * head_dim / 2;
+}
+
+int64_t pack_keys_words(enum precision precision, int64_t keys, int64_t head_dim, int64_t v_dim) {
+  int64_t floats = round_up(keys, PANEL) * head_dim;
+  int64_t pairs = pack_values_at(keys, head_dim) + round_up(keys, 2 * PANEL) / 2 * round_up(v_dim, PANEL);
+  return precision == PRECISION_FP32 || floats > pairs ? floats : pairs;
 }
 
 static int add_packed(struct planner *p, const struct packed *packed) {

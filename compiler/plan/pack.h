@@ -20,8 +20,11 @@ int64_t pack_groups(enum precision precision, int64_t k, int64_t group);
  * of a panel, for each group, 16 fp32 scales and 16 fp32 products of scale and sum of the column. */
 int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group);
 
-/* Elements of one head's keys (keys, head_dim) transposed into panels of 16 keys, each an odd number of
- * cache lines. */
-int64_t pack_keys_floats(int64_t keys, int64_t head_dim);
+/* Words of one head's keys (keys, head_dim) and values (keys, v_dim) as attention reads them. fp32: the keys transposed into
+ * panels of 16 keys; values are read where they are. bf16: panels of [head_dim / 2][16 keys] words, two dimensions each; then,
+ * from word pack_values_at on, [keys / 2][v_dim] words, two keys each, rows of whole cache lines. Keys are padded with zeros to
+ * multiples of 32. Room for either. */
+int64_t pack_keys_words(enum precision precision, int64_t keys, int64_t head_dim, int64_t v_dim);
+int64_t pack_values_at(int64_t keys, int64_t head_dim);
 
 #endif

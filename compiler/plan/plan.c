@@ -83,6 +83,7 @@ static void allocate(struct planner *p) {
   p->last_use = arena_array(p->arena, values, sizeof *p->last_use);
   p->reshaped = arena_array(p->arena, values, sizeof *p->reshaped);
   p->embeddings = arena_array(p->arena, values, sizeof *p->embeddings);
+  p->operand = arena_array(p->arena, values, sizeof *p->operand);
   p->plan->views = arena_array(p->arena, values, sizeof *p->plan->views);
   p->buffer_capacity = (int)(nodes * 6 + operands + 16);
   p->plan->buffers = arena_array(p->arena, (size_t)p->buffer_capacity, sizeof *p->plan->buffers);
@@ -100,6 +101,7 @@ enum status plan_graph(const struct graph *graph, const struct plan_options *opt
   struct planner planner = {.graph = graph, .arena = arena, .plan = out_plan}, *p = &planner;
   allocate(p);
   live_analyze(p);
+  operands_find(p);
   TRY(place_inputs(p));
   for (const struct node *node = graph->first; node != NULL; node = node->next, p->node_index++) TRY(add_node(p, node));
   TRY(copy_outputs(p));

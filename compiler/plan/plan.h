@@ -40,7 +40,7 @@ struct view {
   int64_t stride[RANK_MAX];
   int64_t image_stride; /* 0 when the value is the same for all images */
   enum dtype dtype;
-  bool operand; /* rows as the products of this precision read them (kernels.h), in memory for fp32 */
+  int64_t operand; /* not 0: operand rows of bf16 (kernels.h) in memory for fp32, this many elements from row to row */
 };
 
 enum pack_layout {
@@ -63,6 +63,7 @@ enum step_kind {
   STEP_ATTENTION, /* inputs: q, k, v, [mask]; scratch: packed keys */
   STEP_ROWS,      /* inputs: x, [scale, bias]: LayerNormalization, Softmax over the last axes */
   STEP_ROTARY,    /* inputs: x, cos, sin: RotaryEmbedding; views (B, T, heads, d) and (B, T, pairs) */
+  STEP_CONVERT,   /* inputs: x: its rows as operand rows of `precision` */
   STEP_STRIDED,   /* inputs: x: element by element; movement by the strides of x */
   STEP_MATMUL,    /* inputs: A, B, both computed */
   STEP_REDUCE,    /* inputs: x: ReduceMean over `axes` */
@@ -87,7 +88,7 @@ struct step {
   int node_index; /* position in the graph */
   bool batched;   /* once per image, else once per run */
   bool has_layer_norm;
-  enum precision precision; /* STEP_GEMM */
+  enum precision precision; /* STEP_GEMM, STEP_ATTENTION, STEP_CONVERT */
   struct view out, inputs[STEP_INPUTS_MAX];
   struct view scratch; /* MEMORY_NONE: none */
   int input_count, stage_count;

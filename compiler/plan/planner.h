@@ -19,6 +19,7 @@ struct planner {
   bool *reshaped;               /* by value id: some user joins its last axis with others */
   bool *steps_done;             /* by value id: already in memory by an earlier node */
   struct embedding *embeddings; /* by value id */
+  bool *operand;                /* by value id: held as operand rows of bf16 */
   int step_capacity, buffer_capacity, packed_capacity;
 };
 
@@ -27,6 +28,9 @@ void live_analyze(struct planner *p);
 int live_add_buffer(struct planner *p, const char *name, int64_t bytes);
 void live_extend(struct planner *p, int buffer, int last);
 void live_assign_offsets(struct planner *p);
+
+/* operands.c */
+void operands_find(struct planner *p);
 
 /* pack.c: the packed constant for `value` in this form, made on first use. */
 int pack_constant(struct planner *p, const struct value *value);

@@ -178,6 +178,23 @@ enum status step_as_matrix(struct planner *p, const struct node *node, const cha
   return STATUS_OK;
 }
 
+void step_convert(struct planner *p, const struct node *node, enum precision precision, struct view *view) {
+  struct shape shape = view->shape;
+  int64_t *columns = &shape.dim[shape.rank - 1];
+  *columns = pack_padded_k(precision, *columns);
+  struct view rows = place_temporary_rows(p, "operand rows", &shape, view->image_stride != 0);
+  int64_t count, padded;
+  bool is_matrix = view_matrix(&rows, &count, &padded, &rows.operand);
+  assert(is_matrix);
+  (void)is_matrix;
+  rows.shape = view->shape;
+  struct step *step = steps_new(p, STEP_CONVERT, node);
+  step->precision = precision;
+  step_set_out(step, &rows);
+  step_add_input(step, view);
+  *view = rows;
+}
+
 /* Ends a node whose kernel takes no stages: the epilogue is a step of its own over the result. */
 enum status step_epilogue(struct planner *p, const struct node *node, const struct view *out, int from) {
   if (from >= node->epilogue_count) return STATUS_OK;

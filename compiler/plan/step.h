@@ -39,4 +39,12 @@ MUST_USE enum status elementwise_steps(struct planner *p, const struct node *nod
 /* B of a MatMul that is packed once: a constant (k, n), or a Transpose of a constant (n, k); else NULL. */
 const struct value *product_panels(const struct node *node, bool *out_transposed);
 
+/* What the node's products are multiplied in. */
+enum precision product_precision(const struct planner *p, const struct node *node);
+enum precision attention_precision(const struct planner *p, const struct node *node); /* fp32 or bf16 */
+bool attention_writes_operand(const struct node *node);
+
+/* A step that makes operand rows of the matrix `view`, which it replaces. */
+void step_convert(struct planner *p, const struct node *node, enum precision precision, struct view *view);
+
 #endif

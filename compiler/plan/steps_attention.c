@@ -92,29 +92,58 @@ static bool read_late(struct planner *p, const struct node *node, const struct v
   return false;
 }
 
+enum precision attention_precision(const struct planner *p, const struct node *node) {
+  struct attention extents = attention_extents(node);
+  return p->plan->precision != PRECISION_FP32 && extents.d % 2 == 0 ? PRECISION_BF16 : PRECISION_FP32;
+}
+
+bool attention_writes_operand(const struct node *node) {
+  return node->inputs[2]->shape.rank == 3 && attention_extents(node).d_v % 16 == 0 && node->epilogue_count == 0;
+}
+
+/* A matrix of all heads as operand rows; of a head's rows anywhere, a copy first. */
+static enum status as_operand(struct planner *p, const struct node *node, struct view *view) {
+  int64_t rows, columns, row_stride;
+  if (view->operand) return STATUS_OK;
+  if (!view_matrix(view, &rows, &columns, &row_stride)) {
+    struct view copy = place_temporary(p, "attention operand", &view->shape, view->image_stride != 0);
+    TRY(steps_copy(p, view, &copy, node));
+    *view = copy;
+  }
+  step_convert(p, node, PRECISION_BF16, view);
+  return STATUS_OK;
+}
+
 enum status attention_steps(struct planner *p, const struct node *node) {
   TRY(attention_check(p, node));
   struct attention extents = attention_extents(node);
   bool has_mask = node->input_count > 3 && node->inputs[3] != NULL;
+  enum precision precision = attention_precision(p, node);
   struct view operands[4];
   for (int i = 0; i < 3; i++) {
     struct view view = place_of(p, node->inputs[i]);
-    TRY(readable(p, node, "attention operand", &view));
+    TRY(precision == PRECISION_BF16 ? as_operand(p, node, &view) : readable(p, node, "attention operand", &view));
     operands[i] = by_head(&view, i == 0 ? extents.q_heads : extents.kv_heads);
   }
   if (has_mask) TRY(add_mask(p, node, &extents, &operands[3]));
   struct view storage;
-  bool in_place = node->inputs[0]->shape.rank == 3 && step_fits(p, node->inputs[0], node->outputs[0], &storage) &&
-                  rows_adjacent(&storage) && !read_late(p, node, &storage);
+  bool in_place = precision == PRECISION_FP32 && node->inputs[0]->shape.rank == 3 &&
+                  step_fits(p, node->inputs[0], node->outputs[0], &storage) && rows_adjacent(&storage) &&
+                  !read_late(p, node, &storage);
   TRY(place_value(p, node->outputs[0], in_place ? &storage : NULL));
+  struct view *placed = &p->plan->views[node->outputs[0]->id];
+  bool operand = p->operand[node->outputs[0]->id] && placed->memory == MEMORY_ARENA && rows_adjacent(placed);
+  placed->operand = operand ? placed->stride[1] : 0;
   struct view out = place_of(p, node->outputs[0]), target = out;
   if (!rows_adjacent(&out)) target = place_temporary(p, "attention by row", &out.shape, true);
   struct step *step = steps_new(p, STEP_ATTENTION, node);
+  step->precision = precision;
   struct view by_heads = by_head(&target, extents.q_heads);
   step_set_out(step, &by_heads);
   for (int i = 0; i < 3 + has_mask; i++) step_add_input(step, &operands[i]);
-  struct shape packed = {2, {extents.batch * extents.kv_heads, pack_keys_floats(extents.kv_rows, extents.d)}};
-  step->scratch = place_temporary(p, "packed keys", &packed, true);
+  struct shape packed = {
+      2, {extents.batch * extents.kv_heads, pack_keys_words(precision, extents.kv_rows, extents.d, extents.d_v)}};
+  step->scratch = place_temporary(p, "packed keys and values", &packed, true);
   if (!view_same_layout(&target, &out)) TRY(steps_copy(p, &target, &out, node));
   return step_epilogue(p, node, &out, 0);
 }

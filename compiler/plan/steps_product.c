@@ -80,6 +80,22 @@ static enum status add_gemm_terms(struct planner *p, struct step *step, const st
   return STATUS_OK;
 }
 
+enum precision product_precision(const struct planner *p, const struct node *node) {
+  (void)node;
+  return p->plan->precision;
+}
+
+/* The result in operand rows, where its readers want it so and nothing else shares its memory. */
+static void write_operand(struct planner *p, struct step *step, const struct node *node) {
+  const struct value *result = node->outputs[0];
+  struct view *out = &p->plan->views[result->id];
+  if (!p->operand[result->id] || out->memory != MEMORY_ARENA || !view_same_layout(out, &step->out)) return;
+  for (int i = 0; i < step->input_count; i++)
+    if (step_overlaps(&step->inputs[i], out)) return;
+  int64_t rows, columns;
+  if (view_matrix(out, &rows, &columns, &out->operand)) step->out.operand = out->operand;
+}
+
 static enum status gemm_steps(struct planner *p, const struct node *node, const struct value *b, bool transposed) {
   struct view a = place_of(p, node->inputs[0]);
   TRY(step_as_matrix(p, node, "rows for the product", node->inputs[0]->batched, &a));
@@ -91,7 +107,7 @@ static enum status gemm_steps(struct planner *p, const struct node *node, const 
   struct step *step = steps_new(p, STEP_GEMM, node);
   step_set_out(step, &target);
   step_add_input(step, &a);
-  step->precision = p->plan->precision;
+  step->precision = product_precision(p, node);
   int packed = pack_panels(p, b, transposed, 1, step->precision);
   struct view panels = {.memory = MEMORY_WEIGHTS, .index = packed, .dtype = DTYPE_F32};
   step_add_input(step, &panels);
@@ -107,6 +123,7 @@ static enum status gemm_steps(struct planner *p, const struct node *node, const 
     step->input_count = inputs;
     break;
   }
+  if (taken == node->epilogue_count) write_operand(p, step, node);
   TRY(step_epilogue(p, node, &target, taken));
   if (view_same_layout(&target, &out)) return STATUS_OK;
   return steps_copy(p, &target, &out, node);

@@ -18,7 +18,7 @@
 
 typedef void gemm_function(const float *, const float *, float *, const void *const *, int64_t, int64_t, int64_t, int64_t,
                            int64_t);
-typedef void pack_function(const float *, float *, int64_t, int64_t, int64_t);
+typedef void pack_function(const float *, float *, const float *, int64_t, int64_t, int64_t);
 typedef void attention_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t);
 typedef void rows_function(const float *, float *, const void *const *, int64_t, int64_t, int64_t);
 typedef void peak_function(float *, int64_t);
@@ -188,7 +188,7 @@ static void run_slice(struct bench *b, const struct bench_case *c, const float *
     int64_t tiles = attention_row_tiles(&b->level, &c->attention);
     ((attention_function *)c->code)(x, z, x + 1536, y, 1, slice * tiles, (slice + 1) * tiles);
   } else if (c->kind == PACK) {
-    ((pack_function *)c->code)(x + 768, z, 1, 0, 12);
+    ((pack_function *)c->code)(x + 768, z, x + 1536, 1, 0, 12);
   } else {
     ((rows_function *)c->code)(x, y, operands, 1, 0, ROWS);
   }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef void pack_function(const float *, float *, int64_t, int64_t, int64_t);
+typedef void pack_function(const float *, float *, const float *, int64_t, int64_t, int64_t);
 typedef void run_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t);
 typedef void masked_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t, const float *);
 
@@ -184,7 +184,7 @@ static void run_level(struct problem *p, const struct target_level *level) {
   void *run = jit_address(&jit, run_kernel);
   int64_t pairs = p->images * d->windows * d->kv_heads;
   int64_t units = p->images * d->windows * d->heads * attention_row_tiles(level, d);
-  size_t packed_count = (size_t)(pairs * attention_packed_floats(d));
+  size_t packed_count = (size_t)(pairs * attention_packed_words(d));
   float *packed = guarded_floats(packed_count, NAN), *out = p->out, *before = malloc(p->out_count * sizeof(float));
   if (p->in_place) {
     cr_assert_eq(p->q_count, p->out_count);
@@ -192,7 +192,7 @@ static void run_level(struct problem *p, const struct target_level *level) {
     memcpy(out, p->q, p->out_count * sizeof(float));
   }
   memcpy(before, out, p->out_count * sizeof(float));
-  for (int64_t at = pairs - 1; at >= 0; at--) pack(p->k, packed, p->images, at, at + 1);
+  for (int64_t at = pairs - 1; at >= 0; at--) pack(p->k, packed, p->v, p->images, at, at + 1);
   run_units(p, run, packed, out, 0, units);
   check(p, out, level->name);
   check_outside(p, out, before, level->name);

@@ -44,11 +44,12 @@ MUST_USE enum status import_model(struct import *import);
 /* Opens a folder's weights; those of a state dict are open already. */
 MUST_USE enum status import_weights(struct import *import);
 
-/* How a source resizes a position table: bicubic in all of them. */
+/* How a source resizes a position table: bicubic in most of them. */
 enum resample {
   RESAMPLE_PLAIN,         /* a = -0.75, half-pixel centres, four taps */
   RESAMPLE_ANTIALIAS,     /* a = -0.5, the filter widened when the table shrinks */
   RESAMPLE_ALIGN_CORNERS, /* a = -0.75, corners on corners */
+  RESAMPLE_LINEAR,        /* two taps, half-pixel centres */
 };
 
 /* How an arch's pictures were prepared where no file says it. */

@@ -33,6 +33,16 @@ static void plain_taps(struct taps *taps, float scale, int64_t at, bool align_co
   for (int i = 0; i < 4; i++) taps->weights[i] = cubic((double)t + 1 - i, -0.75);
 }
 
+/* Two taps; a sample point before the first row is on it. */
+static void linear_taps(struct taps *taps, float scale, int64_t at) {
+  float x = scale * ((float)at + 0.5f) - 0.5f;
+  if (x < 0) x = 0;
+  taps->first = (int64_t)x;
+  taps->count = 2;
+  taps->weights[1] = (double)(x - (float)taps->first);
+  taps->weights[0] = 1 - taps->weights[1];
+}
+
 /* The filter's support grows with the reduction, and the weights of the rows inside the table are normalised. */
 static void antialias_taps(struct taps *taps, float scale, int64_t in, int64_t at) {
   float support = scale >= 1 ? 2 * scale : 2, center = (float)((double)scale * ((double)at + 0.5));
@@ -56,6 +66,8 @@ static struct taps *make_taps(struct arena *arena, int64_t in, int64_t out, enum
     taps[i].weights = weights + (size_t)i * room;
     if (resample == RESAMPLE_ANTIALIAS)
       antialias_taps(&taps[i], scale, in, i);
+    else if (resample == RESAMPLE_LINEAR)
+      linear_taps(&taps[i], scale, i);
     else
       plain_taps(&taps[i], scale, i, resample == RESAMPLE_ALIGN_CORNERS);
   }
@@ -104,6 +116,8 @@ const char *resample_text(enum resample resample) {
     return "antialiased bicubic, as timm";
   case RESAMPLE_ALIGN_CORNERS:
     return "bicubic with aligned corners, as torchvision";
+  case RESAMPLE_LINEAR:
+    return "bilinear";
   }
   return "";
 }

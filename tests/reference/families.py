@@ -14,7 +14,8 @@ from support import ROOT, Checks
 from make_vits import Importer
 
 import family
-import families_vit  # noqa: F401: registers its rows
+import families_dense  # noqa: F401: registers its rows
+import families_vit  # noqa: F401
 
 BEGIN, END = "<!-- families: written by tests/reference/families.py --readme -->", "<!-- /families -->"
 

@@ -24,6 +24,7 @@ struct emit {
   LLVMTypeRef ivector;    /* level->lanes x i32 */
   LLVMValueRef function;  /* being built */
   struct kernel *kernels; /* of kernels.h */
+  bool tile_model;        /* AMX's instructions are calls (emit_amx.h) */
 };
 
 typedef LLVMValueRef emit_value;

@@ -1,5 +1,6 @@
 #include "llvm/kernels.h"
 
+#include "llvm/emit_gemm_amx.h"
 #include "llvm/emit_gemm_epilogue.h"
 #include "llvm/emit_gemm_tile.h"
 #include "llvm/emit_tile.h"
@@ -31,11 +32,13 @@ struct gemm {
 };
 
 int64_t gemm_split_panels(const struct target_level *level, const struct gemm_desc *desc) {
+  if (gemm_uses_amx(level, desc)) return gemm_amx_split_panels(desc);
   int64_t panels = (desc->n + 15) / 16, tile = (int64_t)level->nv * level->lanes / 16;
   return panels < tile ? panels : tile;
 }
 
 int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc *desc) {
+  if (gemm_uses_amx(level, desc)) return gemm_amx_row_tiles(desc);
   return desc->m == 1 ? 1 : tile_rows(desc->m, level->mr).count;
 }
 
@@ -221,6 +224,7 @@ static void emit_parts(struct emit *e, const struct gemm *gemm, struct gemm_part
 
 emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
   assert(desc->m > 0 && desc->n > 0 && desc->k > 0);
+  if (gemm_uses_amx(e->level, desc)) return emit_gemm_amx(e, desc);
   emit_value found = kernel_find(e, "gemm", desc, sizeof *desc);
   if (found != NULL) return found;
   struct gemm gemm = {.desc = *desc};

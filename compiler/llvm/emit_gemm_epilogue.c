@@ -109,17 +109,20 @@ void gemm_tile_begin(struct emit *e, struct gemm_tile *tile, emit_value c) {
   tile->c = gemm_offset(e, gemm_offset(e, c, tile->row, desc->c_row_stride), tile->image, desc->c_image_stride);
 }
 
-void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first) {
+void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first) {
   int lanes = e->level->lanes;
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, tile->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
-  emit_value copy_row = gemm_offset(e, copy, loop.index, stride);
-  emit_value c_row = gemm_offset(e, tile->c, loop.index, tile->desc->c_row_stride);
+  emit_value c_row = gemm_offset(e, tile->c, row, tile->desc->c_row_stride);
   for (int v = 0; v < tile->vectors; v++) {
     emit_value value = emit_load_vector(e, emit_at_const(e, copy_row, v * lanes), lanes);
-    value = apply_stages(e, tile, first, tile->desc->stage_count, value, loop.index, v);
+    value = apply_stages(e, tile, first, tile->desc->stage_count, value, row, v);
     store_columns(e, tile, value, c_row, v);
   }
+}
+
+void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first) {
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, tile->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
+  gemm_tile_finish_row(e, tile, gemm_offset(e, copy, loop.index, stride), loop.index, first);
   emit_loop_end(e, &loop, NULL);
 }
 

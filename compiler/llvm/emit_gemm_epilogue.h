@@ -25,7 +25,10 @@ void gemm_tile_start(struct emit *e, const struct gemm_tile *tile, emit_value *a
 /* Applies the stages (but for a bias that gemm_tile_start took) and stores. */
 void gemm_tile_finish(struct emit *e, const struct gemm_tile *tile, const emit_value *acc);
 
-/* The same from sums in memory, row r at copy + r * stride elements, in a loop over the rows. `first`: the first stage. */
+/* The stages from `first` on and the stores of one row of the tile, from sums in memory. */
+void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first);
+
+/* The same for all of its rows, row r at copy + r * stride elements, in a loop over the rows. `first`: the first stage. */
 void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first);
 
 /* pointer + index * stride elements of 4 bytes */

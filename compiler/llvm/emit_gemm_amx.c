@@ -1,0 +1,300 @@
+/* C is computed in groups of up to three tiles of 16 rows times two panels: six tiles of sums, one of A and one of B. TMUL
+ * takes as long for a tile of few rows as for 16, so all tiles are 16 rows high and the last one of an image overlaps the one
+ * before it: rows that both have are the same bits, and are finished once.
+ *
+ * The sums of a group are stored to memory, and the stages are applied to them piece by piece during the product of the next
+ * group: the vector units work while TMUL does. */
+#include "llvm/emit_gemm_amx.h"
+
+#include "llvm/emit_amx.h"
+#include "llvm/emit_gemm_epilogue.h"
+#include "llvm/emit_tile.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { GROUP_TILES = 3, GROUP_PANELS = 2, GROUP_ROWS = GROUP_TILES * AMX_ROWS, COPY_COLUMNS = GROUP_PANELS * 16 };
+
+/* Panels of B that stay in the second-level cache while the rows of A pass: few where A stays there too. */
+enum { BLOCK_FEW = GROUP_PANELS, BLOCK_BYTES = 768 * 1024, A_BYTES = 1280 * 1024 };
+
+/* The registers: sums[t * GROUP_PANELS + p] are 0 to 5. */
+enum { TILE_A = 6, TILE_B = 7 };
+
+/* What one group leaves to the next: its rows of C that are to be finished, and where the fetching of B has come to. */
+enum state { ROWS, IMAGE, ROW, COLUMN, PANELS, FETCH, FETCH_END, STATES };
+
+/* Parameters of the function of a group. */
+enum {
+  PARAMETER_A,
+  PARAMETER_LAST,
+  PARAMETER_B,
+  PARAMETER_COPY = PARAMETER_B + GROUP_PANELS,
+  PARAMETER_STATE,
+  PARAMETER_OPERANDS,
+  PARAMETER_C,
+  PARAMETERS
+};
+
+struct amx_gemm {
+  const struct gemm_desc *desc;
+  int64_t stride;      /* of B's panels, words */
+  int64_t steps;       /* along K */
+  int64_t tiles;       /* row tiles of an image */
+  int64_t fetch_lines; /* of each step */
+  emit_value group[GROUP_TILES];
+  emit_value state, copy;
+};
+
+bool gemm_uses_amx(const struct target_level *level, const struct gemm_desc *desc) {
+  return level->tiles && desc->precision == PRECISION_BF16 && desc->m > 1;
+}
+
+int64_t gemm_amx_split_panels(const struct gemm_desc *desc) {
+  return desc->n > 16 ? GROUP_PANELS : 1;
+}
+
+int64_t gemm_amx_row_tiles(const struct gemm_desc *desc) {
+  return (desc->m + AMX_ROWS - 1) / AMX_ROWS;
+}
+
+static emit_value state_slot(struct emit *e, emit_value state, enum state slot) {
+  return emit_bytes(e, state, emit_i64(e, (int64_t)slot * 8));
+}
+
+static emit_value state_load(struct emit *e, emit_value state, enum state slot) {
+  return LLVMBuildLoad2(e->builder, e->i64, state_slot(e, state, slot), "");
+}
+
+static void state_store(struct emit *e, emit_value state, enum state slot, emit_value value) {
+  LLVMBuildStore(e->builder, value, state_slot(e, state, slot));
+}
+
+/* ---- the stages of the group before */
+
+struct pending {
+  emit_value rows, copy, has_second;
+  struct gemm_tile panel[GROUP_PANELS];
+};
+
+static struct pending pending_begin(struct emit *e, const struct gemm_desc *desc, emit_value state, emit_value copy,
+                                    emit_value operands, emit_value c) {
+  struct pending pending = {.rows = state_load(e, state, ROWS), .copy = copy};
+  pending.has_second = LLVMBuildICmp(e->builder, LLVMIntSGT, state_load(e, state, PANELS), emit_i64(e, 1), "");
+  for (int p = 0; p < GROUP_PANELS; p++) {
+    struct gemm_tile *tile = &pending.panel[p];
+    *tile = (struct gemm_tile){.desc = desc, .panels = 1, .vectors = 16 / e->level->lanes, .operands = operands};
+    tile->image = state_load(e, state, IMAGE);
+    tile->row = state_load(e, state, ROW);
+    tile->column = emit_add(e, state_load(e, state, COLUMN), emit_i64(e, p * 16));
+    gemm_tile_begin(e, tile, c);
+  }
+  return pending;
+}
+
+/* Rows [begin, end) of the group. */
+static void pending_finish(struct emit *e, const struct pending *pending, emit_value begin, emit_value end) {
+  struct emit_loop loop;
+  struct emit_if second;
+  emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value copy_row = gemm_offset(e, pending->copy, loop.index, COPY_COLUMNS);
+  gemm_tile_finish_row(e, &pending->panel[0], copy_row, loop.index, 0);
+  emit_if_begin(e, &second, pending->has_second);
+  gemm_tile_finish_row(e, &pending->panel[1], emit_at_const(e, copy_row, 16), loop.index, 0);
+  emit_if_end(e, &second);
+  emit_loop_end(e, &loop, NULL);
+}
+
+/* ---- one group */
+
+/* Rows of the group from its first one to that of tile t. */
+static emit_value tile_row(struct emit *e, int tiles, int t) {
+  return t == tiles - 1 ? emit_parameter(e, PARAMETER_LAST) : emit_i64(e, (int64_t)t * AMX_ROWS);
+}
+
+static void fetch_ahead(struct emit *e, const struct amx_gemm *gemm, emit_value fetch, emit_value fetch_end, emit_value step) {
+  emit_value from = emit_add(e, fetch, emit_mul(e, step, emit_i64(e, gemm->fetch_lines * 64)));
+  struct emit_if some;
+  emit_if_begin(e, &some, LLVMBuildICmp(e->builder, LLVMIntULT, from, fetch_end, ""));
+  emit_value pointer = LLVMBuildIntToPtr(e->builder, from, e->pointer, "");
+  for (int64_t i = 0; i < gemm->fetch_lines; i++) emit_fetch(e, emit_at_const(e, pointer, i * 16), 2);
+  emit_if_end(e, &some);
+}
+
+/* The tiles of A pass down under the first panel and up under the second, so that the lowest is loaded once. */
+static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles, const emit_value *a, emit_value step) {
+  emit_value a_stride = emit_i64(e, gemm->desc->a_row_stride * 4), b_stride = emit_i64(e, AMX_ROW_BYTES);
+  emit_value k = emit_mul(e, step, emit_i64(e, AMX_ROW_BYTES / 4));
+  for (int p = 0; p < GROUP_PANELS; p++) {
+    emit_amx_load(e, TILE_B, gemm_offset(e, emit_parameter(e, PARAMETER_B + p), k, 16), b_stride);
+    for (int i = 0; i < tiles; i++) {
+      int t = p == 0 ? i : tiles - 1 - i;
+      if (p == 0 || i > 0) emit_amx_load(e, TILE_A, emit_at(e, a[t], k), a_stride);
+      emit_amx_dot_bf16(e, t * GROUP_PANELS + p, TILE_A, TILE_B);
+    }
+  }
+}
+
+static void store_sums(struct emit *e, int tiles) {
+  for (int t = 0; t < tiles; t++) {
+    emit_value to = gemm_offset(e, emit_parameter(e, PARAMETER_COPY), tile_row(e, tiles, t), COPY_COLUMNS);
+    for (int p = 0; p < GROUP_PANELS; p++)
+      emit_amx_store(e, t * GROUP_PANELS + p, emit_at_const(e, to, p * 16), emit_i64(e, COPY_COLUMNS * 4));
+  }
+}
+
+/* Function: void (const void *a, int64_t last, const void *b, const void *b, float *copy, int64_t *state, const void *const
+ * *operands, void *c): the product of `tiles` tiles from a on and two panels, into copy; the last tile is `last` rows below a.
+ * Meanwhile, the stages of the rows that the state names, and of B so much as is this group's share. */
+static emit_value emit_group(struct emit *e, const struct amx_gemm *gemm, int tiles) {
+  char stages[256], name[320];
+  gemm_name(gemm->desc, stages, sizeof stages);
+  snprintf(name, sizeof name, "%s_%s_%dx%d_%s", stages, precision_name(gemm->desc->precision), tiles * AMX_ROWS, COPY_COLUMNS,
+           e->level->name);
+  LLVMTypeRef types[] = {e->pointer, e->i64, e->pointer, e->pointer, e->pointer, e->pointer, e->pointer, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, PARAMETERS);
+  emit_value state = emit_parameter(e, PARAMETER_STATE), a[GROUP_TILES];
+  emit_value fetch = state_load(e, state, FETCH), fetch_end = state_load(e, state, FETCH_END);
+  struct pending pending = pending_begin(e, gemm->desc, state, emit_parameter(e, PARAMETER_COPY),
+                                         emit_parameter(e, PARAMETER_OPERANDS), emit_parameter(e, PARAMETER_C));
+  for (int t = 0; t < tiles; t++)
+    a[t] = gemm_offset(e, emit_parameter(e, PARAMETER_A), tile_row(e, tiles, t), gemm->desc->a_row_stride);
+  for (int sum = 0; sum < tiles * GROUP_PANELS; sum++) emit_amx_zero(e, sum);
+  struct emit_loop loop;
+  emit_value share = emit_i64(e, (GROUP_ROWS + gemm->steps - 1) / gemm->steps);
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, gemm->steps), 1, NULL, 0, EMIT_NOT_EMPTY);
+  multiply_step(e, gemm, tiles, a, loop.index);
+  fetch_ahead(e, gemm, fetch, fetch_end, loop.index);
+  emit_value begin = emit_mul(e, loop.index, share);
+  pending_finish(e, &pending, begin, emit_min(e, emit_add(e, begin, share), pending.rows));
+  emit_loop_end(e, &loop, NULL);
+  store_sums(e, tiles);
+  state_store(e, state, FETCH, emit_add(e, fetch, emit_i64(e, gemm->steps * gemm->fetch_lines * 64)));
+  emit_function_end(e);
+  return function;
+}
+
+/* ---- the whole */
+
+/* The group of `count` (1 to 3) tiles from `tile` on of one image, times the panels [begin, end). */
+static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, emit_value image, emit_value tile,
+                        const emit_value *panels) {
+  const struct gemm_desc *desc = gemm->desc;
+  emit_value row = emit_mul(e, tile, emit_i64(e, AMX_ROWS)), below = emit_sub(e, emit_i64(e, desc->m), row);
+  emit_value last = emit_i64(e, (int64_t)(count - 1) * AMX_ROWS);
+  if (desc->m > AMX_ROWS) last = emit_min(e, last, emit_sub(e, below, emit_i64(e, AMX_ROWS)));
+  emit_value a = gemm_offset(e, emit_parameter(e, 0), image, desc->a_image_stride);
+  a = gemm_offset(e, a, row, desc->a_row_stride);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, panels[0], panels[1], GROUP_PANELS, NULL, 0, EMIT_NOT_EMPTY);
+  emit_value left = emit_sub(e, panels[1], loop.index);
+  /* Without a second panel the first is multiplied twice. */
+  emit_value width = emit_min(e, left, emit_i64(e, GROUP_PANELS)), second = emit_sub(e, width, emit_i64(e, 1));
+  emit_value b = gemm_offset(e, emit_parameter(e, 1), loop.index, gemm->stride);
+  emit_value arguments[] = {
+      a, last, b, gemm_offset(e, b, second, gemm->stride), gemm->copy, gemm->state, emit_parameter(e, 3), emit_parameter(e, 2)};
+  emit_call(e, gemm->group[count - 1], arguments, PARAMETERS);
+  state_store(e, gemm->state, ROWS, emit_min(e, below, emit_i64(e, (int64_t)count * AMX_ROWS)));
+  state_store(e, gemm->state, IMAGE, image);
+  state_store(e, gemm->state, ROW, row);
+  state_store(e, gemm->state, COLUMN, emit_mul(e, loop.index, emit_i64(e, 16)));
+  state_store(e, gemm->state, PANELS, width);
+  emit_loop_end(e, &loop, NULL);
+}
+
+/* Row tiles [begin, end) of one image in groups of three; of the last four, two and two. */
+static void emit_rows_of_image(struct emit *e, const struct amx_gemm *gemm, emit_value image, emit_value begin, emit_value end,
+                               const emit_value *panels) {
+  emit_value groups = emit_add(e, emit_sub(e, end, begin), emit_i64(e, GROUP_TILES - 1));
+  groups = LLVMBuildSDiv(e->builder, groups, emit_i64(e, GROUP_TILES), "");
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), groups, 1, &begin, 1, EMIT_MAYBE_EMPTY);
+  emit_value tile = loop.carried[0], left = emit_sub(e, end, tile);
+  emit_value are_four = LLVMBuildICmp(e->builder, LLVMIntEQ, left, emit_i64(e, GROUP_TILES + 1), "");
+  emit_value count = emit_select(e, are_four, emit_i64(e, 2), emit_min(e, left, emit_i64(e, GROUP_TILES)));
+  for (int i = 1; i <= GROUP_TILES && i <= gemm->tiles; i++) {
+    struct emit_if branch;
+    emit_if_begin(e, &branch, LLVMBuildICmp(e->builder, LLVMIntEQ, count, emit_i64(e, i), ""));
+    emit_panels(e, gemm, i, image, tile, panels);
+    emit_if_end(e, &branch);
+  }
+  emit_value next = emit_add(e, tile, count);
+  emit_loop_end(e, &loop, &next);
+}
+
+/* The row tiles of this call for the panels [panels[0], panels[1]), which are not empty. */
+static void emit_block(struct emit *e, const struct amx_gemm *gemm, const emit_value *panels) {
+  emit_value begin = emit_parameter(e, 7), end = emit_parameter(e, 8), tiles = emit_i64(e, gemm->tiles);
+  emit_value first = LLVMBuildSDiv(e->builder, begin, tiles, "");
+  emit_value last = LLVMBuildSDiv(e->builder, emit_add(e, end, emit_i64(e, gemm->tiles - 1)), tiles, "");
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, first, last, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value start = emit_mul(e, loop.index, tiles);
+  emit_value low = emit_max(e, emit_sub(e, begin, start), emit_i64(e, 0)), high = emit_min(e, emit_sub(e, end, start), tiles);
+  emit_rows_of_image(e, gemm, loop.index, low, high, panels);
+  emit_loop_end(e, &loop, NULL);
+}
+
+/* Panels of a block, a multiple of a group's: few as long as the rows of A that pass stay in the second-level cache beside
+ * them, else as many as stay there. */
+static emit_value block_panels(struct emit *e, const struct amx_gemm *gemm) {
+  int64_t row_bytes = pack_words(gemm->desc->precision, gemm->desc->k) * 4, many = BLOCK_BYTES / (gemm->stride * 4);
+  many = many < GROUP_PANELS ? GROUP_PANELS : many / GROUP_PANELS * GROUP_PANELS;
+  emit_value tiles = emit_sub(e, emit_parameter(e, 8), emit_parameter(e, 7));
+  emit_value is_few = LLVMBuildICmp(e->builder, LLVMIntSLE, tiles, emit_i64(e, A_BYTES / (row_bytes * AMX_ROWS)), "");
+  return emit_select(e, is_few, emit_i64(e, BLOCK_FEW), emit_i64(e, many));
+}
+
+static void emit_blocks(struct emit *e, const struct amx_gemm *gemm) {
+  emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), block = block_panels(e, gemm);
+  emit_value blocks = emit_sub(e, emit_add(e, emit_sub(e, end, begin), block), emit_i64(e, 1));
+  blocks = LLVMBuildSDiv(e->builder, blocks, block, "");
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), blocks, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value from = emit_add(e, begin, emit_mul(e, loop.index, block)), next = emit_add(e, from, block);
+  emit_value panels[] = {from, emit_min(e, next, end)};
+  /* After B's last block, as much of what follows it. */
+  emit_value fetch = gemm_offset(e, emit_parameter(e, 1), panels[1], gemm->stride);
+  fetch = LLVMBuildPtrToInt(e->builder, fetch, e->i64, "");
+  state_store(e, gemm->state, FETCH, fetch);
+  state_store(e, gemm->state, FETCH_END, emit_add(e, fetch, emit_mul(e, block, emit_i64(e, gemm->stride * 4))));
+  emit_block(e, gemm, panels);
+  emit_loop_end(e, &loop, NULL);
+}
+
+static void emit_whole(struct emit *e, struct amx_gemm *gemm) {
+  const struct gemm_desc *desc = gemm->desc;
+  enum { SLACK = AMX_ROWS }; /* rows of a tile that overlaps the group before its own */
+  gemm->state = emit_stack(e, STATES * 8);
+  gemm->copy = emit_at_const(e, emit_stack(e, (SLACK + GROUP_ROWS) * COPY_COLUMNS * 4), SLACK * COPY_COLUMNS);
+  int rows[AMX_TILES];
+  for (int t = 0; t < AMX_TILES; t++) rows[t] = desc->m < AMX_ROWS && t != TILE_B ? (int)desc->m : AMX_ROWS;
+  emit_amx_configure(e, rows);
+  for (int slot = 0; slot < STATES; slot++) state_store(e, gemm->state, (enum state)slot, emit_i64(e, 0));
+  emit_blocks(e, gemm);
+  struct pending pending = pending_begin(e, desc, gemm->state, gemm->copy, emit_parameter(e, 3), emit_parameter(e, 2));
+  pending_finish(e, &pending, emit_i64(e, 0), pending.rows);
+  emit_amx_release(e);
+}
+
+emit_value emit_gemm_amx(struct emit *e, const struct gemm_desc *desc) {
+  assert(desc->m > 1 && desc->n > 0 && desc->k > 0);
+  emit_value found = kernel_find(e, "gemm_amx", desc, sizeof *desc);
+  if (found != NULL) return found;
+  struct amx_gemm gemm = {.desc = desc, .tiles = gemm_amx_row_tiles(desc)};
+  gemm.stride = pack_panel_stride(desc->precision, desc->k, desc->group);
+  gemm.steps = pack_words(desc->precision, desc->k) / (AMX_ROW_BYTES / 4);
+  int64_t groups = (gemm.tiles + GROUP_TILES - 1) / GROUP_TILES, lines = GROUP_PANELS * gemm.stride / 16;
+  gemm.fetch_lines = (lines + groups * gemm.steps - 1) / (groups * gemm.steps);
+  for (int i = 1; i <= GROUP_TILES && i <= gemm.tiles; i++) gemm.group[i - 1] = emit_group(e, &gemm, i);
+  char stages[256], name[320];
+  gemm_name(desc, stages, sizeof stages);
+  snprintf(name, sizeof name, "%s_%s_m%lld_n%lld_k%lld_%s", stages, precision_name(desc->precision), (long long)desc->m,
+           (long long)desc->n, (long long)desc->k, e->level->name);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i64};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 9);
+  emit_whole(e, &gemm);
+  emit_function_end(e);
+  kernel_add(e, "gemm_amx", desc, sizeof *desc, function);
+  return function;
+}

@@ -39,7 +39,7 @@ int64_t gemm_split_panels(const struct target_level *level, const struct gemm_de
 
 int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc *desc) {
   if (gemm_uses_amx(level, desc)) return gemm_amx_row_tiles(desc);
-  return desc->m == 1 ? 1 : tile_rows(desc->m, level->mr).count;
+  return desc->m == 1 ? 1 : tile_rows(desc->m, tile_height(level, desc->precision)).count;
 }
 
 /* With one row an image, rows of different images make the tiles: then images are the rows of one image. */
@@ -47,7 +47,7 @@ static void choose_heights(const struct emit *e, struct gemm *gemm) {
   struct gemm_desc *desc = &gemm->desc;
   gemm->rows_are_images = desc->m == 1;
   if (!gemm->rows_are_images) {
-    struct row_tiles tiles = tile_rows(desc->m, e->level->mr);
+    struct row_tiles tiles = tile_rows(desc->m, tile_height(e->level, desc->precision));
     gemm->heights[gemm->height_count++] = tiles.height;
     if (tiles.tall < tiles.count) gemm->heights[gemm->height_count++] = tiles.height - 1;
     return;
@@ -55,7 +55,7 @@ static void choose_heights(const struct emit *e, struct gemm *gemm) {
   desc->a_row_stride = desc->a_image_stride;
   desc->c_row_stride = desc->c_image_stride;
   for (int s = 0; s < desc->stage_count; s++) desc->stages[s].row_stride = desc->stages[s].image_stride;
-  int heights[] = {e->level->mr, e->level->mr / 2, 1};
+  int most = tile_height(e->level, desc->precision), heights[] = {most, most / 2, 1};
   for (int i = 0; i < 3; i++) gemm->heights[gemm->height_count++] = heights[i];
 }
 
@@ -131,7 +131,7 @@ static void emit_block(struct emit *e, const struct gemm *gemm, const struct gem
     emit_image_rows(e, gemm, part, width, panels);
     return;
   }
-  struct row_tiles tiles = tile_rows(gemm->desc.m, e->level->mr);
+  struct row_tiles tiles = tile_rows(gemm->desc.m, tile_height(e->level, gemm->desc.precision));
   emit_value count = emit_i64(e, tiles.count), tall = emit_i64(e, tiles.tall);
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_parameter(e, 7), emit_parameter(e, 8), 1, NULL, 0, EMIT_MAYBE_EMPTY);

@@ -111,6 +111,11 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
   for (int64_t step = looped; step < product->k; step++) multiply_step(e, product, emit_i64(e, step), acc);
 }
 
+int tile_height(const struct target_level *level, enum precision precision) {
+  if (tile_dot(level, precision) != DOT_BF16_WIDEN) return level->mr;
+  return (level->registers - 2 * level->nv - 1) / level->nv; /* words and halves of B */
+}
+
 int tile_vectors(const struct target_level *level, int rows, int wanted) {
   int vectors = (level->registers - 1) / (rows + 1);
   if (vectors > TILE_VECTORS_MAX) vectors = TILE_VECTORS_MAX;

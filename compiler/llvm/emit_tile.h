@@ -43,6 +43,9 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
 /* Asks for the cache line of a pointer, which may be any address: 3 for the first-level cache, 2 for the second. */
 void emit_fetch(struct emit *e, emit_value pointer, int locality);
 
+/* Rows of a GEMM's tile: as many as leave registers for what a step holds besides the sums. */
+int tile_height(const struct target_level *level, enum precision precision);
+
 /* The most vectors that a tile of `rows` rows can have without spilling, at most `wanted`. */
 int tile_vectors(const struct target_level *level, int rows, int wanted);
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 int64_t attention_depth(const struct attention_desc *desc) {
-  return desc->precision == PRECISION_BF16 ? desc->head_dim / 2 : desc->head_dim;
+  return desc->precision == PRECISION_BF16 ? (desc->head_dim / 2 + 15) / 16 * 16 : desc->head_dim;
 }
 
 int64_t attention_panel_stride(const struct attention_desc *desc) {

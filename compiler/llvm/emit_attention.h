@@ -4,7 +4,8 @@
 
 #include "llvm/kernels.h"
 
-/* Words: of a key, between the panels of packed keys, and between the rows of packed values. */
+/* Words: of a key as it is packed, with zeros at its end, between the panels of packed keys, and between the rows of packed
+ * values. */
 int64_t attention_depth(const struct attention_desc *desc);
 int64_t attention_panel_stride(const struct attention_desc *desc);
 int64_t attention_value_stride(const struct attention_desc *desc);

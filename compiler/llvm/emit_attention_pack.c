@@ -69,7 +69,7 @@ static void pack_block(struct emit *e, const struct attention_desc *desc, emit_v
 
 static void pack_panel(struct emit *e, const struct attention_desc *desc, emit_value k, emit_value panel, int keys) {
   int lanes = e->level->lanes;
-  int64_t depth = attention_depth(desc), whole = depth / lanes * lanes;
+  int64_t depth = desc->precision == PRECISION_BF16 ? desc->head_dim / 2 : desc->head_dim, whole = depth / lanes * lanes;
   if (whole > 0) {
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), lanes, NULL, 0, EMIT_NOT_EMPTY);
@@ -77,6 +77,8 @@ static void pack_panel(struct emit *e, const struct attention_desc *desc, emit_v
     emit_loop_end(e, &loop, NULL);
   }
   if (whole < depth) pack_block(e, desc, k, panel, emit_i64(e, whole), (int)(depth - whole), keys);
+  for (; depth < attention_depth(desc); depth++)
+    emit_store_vector(e, emit_splat_const(e, 0), emit_at_const(e, panel, depth * 16), 16);
 }
 
 /* Panels of 16 keys; with bf16 an even number of them. */

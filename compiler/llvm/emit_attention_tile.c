@@ -1,4 +1,5 @@
-#include "llvm/emit_attention.h"
+#include "llvm/emit_amx.h"
+#include "llvm/emit_attention_tile.h"
 #include "llvm/emit_math.h"
 #include "llvm/emit_tile.h"
 
@@ -11,21 +12,12 @@ enum { KEYS_MAX = 640, STACK_SCORES = 40 * 1024, STACK_SUMS = 16 * 1024, FETCH_S
 
 static const double LOG2_E = 1.44269504088896341;
 
-struct attention_tile {
-  const struct attention_desc *desc;
-  int rows;
-  bool adjusts;                     /* the scores are exponents in natural units by the time that their maximum is known */
-  int64_t score_stride, sum_stride; /* elements */
-  double score_scale;               /* scale * log2(e) */
-  emit_value q, packed, v, out;     /* packed and v: of the block's first key */
-  emit_value mask, row;             /* or NULL; less the block's first key, too */
-  emit_value scores, maximum, denominator, factor, sums; /* on the stack; the last four per row */
-  bool continues, last;                                  /* earlier keys were seen; these are the last ones */
-  int64_t keys;                                          /* of the block */
-};
+emit_value attention_row(struct emit *e, emit_value pointer, emit_value row, int64_t stride) {
+  return emit_at(e, pointer, emit_mul(e, row, emit_i64(e, stride)));
+}
 
 int attention_tile_height(const struct target_level *level, const struct attention_desc *desc) {
-  int height = level->registers == 32 ? 14 : 6;
+  int height = attention_uses_amx(level, desc) ? AMX_ROWS : level->registers == 32 ? 14 : 6;
   int64_t fits = STACK_SUMS / 4 / desc->v_dim;
   if (fits < 1) fits = 1;
   return height < fits ? height : (int)fits;
@@ -39,23 +31,19 @@ static int64_t keys_per_block(const struct attention_tile *tile) {
   return ((k_rows + blocks - 1) / blocks + 31) / 32 * 32;
 }
 
-static emit_value row_at(struct emit *e, emit_value pointer, emit_value row, int64_t stride) {
-  return emit_at(e, pointer, emit_mul(e, row, emit_i64(e, stride)));
-}
-
 /* Scores of `vectors` vectors of keys from panel `panel` on. */
 static void score_tile(struct emit *e, const struct attention_tile *t, emit_value panel, int vectors) {
   int lanes = e->level->lanes;
   struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = lanes, .a = t->q, .b_step = 16};
-  product.b = row_at(e, t->packed, panel, attention_panel_stride(t->desc));
+  product.b = attention_row(e, t->packed, panel, attention_panel_stride(t->desc));
   product.dot = tile_dot(e->level, t->desc->precision);
   product.a_row_stride = t->desc->q.row;
-  product.k = attention_depth(t->desc);
+  product.k = t->desc->precision == PRECISION_BF16 ? t->desc->head_dim / 2 : t->desc->head_dim;
   for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes / 16 * attention_panel_stride(t->desc) + v * lanes % 16;
   emit_value acc[EMIT_CARRIED_MAX];
   for (int i = 0; i < t->rows * vectors; i++) acc[i] = emit_splat_const(e, 0);
   emit_tile_multiply(e, &product, acc);
-  emit_value to = row_at(e, t->scores, panel, 16);
+  emit_value to = attention_row(e, t->scores, panel, 16);
   for (int r = 0; r < t->rows; r++)
     for (int v = 0; v < vectors; v++)
       emit_store_vector(e, acc[r * vectors + v], emit_at_const(e, to, r * t->score_stride + v * lanes), lanes);
@@ -148,8 +136,8 @@ static void find_maxima(struct emit *e, const struct attention_tile *t) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
   bool negative = t->score_scale < 0;
-  struct softmax_row row = {.tile = t, .row = row_at(e, t->scores, loop.index, t->score_stride)};
-  if (t->mask != NULL) row.at.mask = row_at(e, t->mask, loop.index, t->desc->mask.row);
+  struct softmax_row row = {.tile = t, .row = attention_row(e, t->scores, loop.index, t->score_stride)};
+  if (t->mask != NULL) row.at.mask = attention_row(e, t->mask, loop.index, t->desc->mask.row);
   if (t->row != NULL) row.at.row = emit_add(e, t->row, loop.index);
   struct sweep sweep = {.columns = t->keys, .context = &row, .visit = t->adjusts ? visit_adjust : visit_extreme};
   sweep.initial = emit_splat_const(e, negative ? (double)FLT_MAX : (double)-FLT_MAX);
@@ -179,20 +167,22 @@ static emit_value inverse(struct emit *e, const struct attention_tile *t, emit_v
 static void find_powers(struct emit *e, const struct attention_tile *t) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
-  struct softmax_row row = {.tile = t, .row = row_at(e, t->scores, loop.index, t->score_stride)};
+  struct softmax_row row = {.tile = t, .row = attention_row(e, t->scores, loop.index, t->score_stride)};
   emit_value maximum = emit_splat(e, emit_load_f32(e, emit_at(e, t->maximum, loop.index)));
   row.minus_maximum = LLVMBuildFNeg(e->builder, maximum, "");
   struct sweep sweep = {.columns = t->keys, .context = &row, .visit = visit_power, .combine = emit_fadd};
   sweep.initial = emit_splat_const(e, 0);
   emit_value sum = emit_reduce_add(e, emit_sweep(e, &sweep)), place = emit_at(e, t->denominator, loop.index);
+  int64_t written = (t->keys + 15) / 16 * 16;
+  if (t->amx && written % 32 != 0) emit_store_bf16(e, emit_splat_const(e, 0), emit_bytes(e, row.row, emit_i64(e, written * 2)));
   if (t->continues) sum = emit_fma(e, emit_load_f32(e, place), emit_load_f32(e, emit_at(e, t->factor, loop.index)), sum);
   emit_store_f32(e, t->last ? inverse(e, t, sum) : sum, place);
   emit_loop_end(e, &loop, NULL);
 }
 
-static void store_result(struct emit *e, const struct attention_tile *t, emit_value value, emit_value row, int v, int lanes) {
-  int64_t column = (int64_t)v * e->level->lanes;
-  if (t->desc->out_operand)
+void attention_store(struct emit *e, const struct attention_desc *desc, emit_value value, emit_value row, int64_t column,
+                     int lanes) {
+  if (desc->out_operand)
     emit_store_bf16(e, value, emit_bytes(e, row, emit_i64(e, column * 2)));
   else
     emit_store_vector(e, value, emit_at_const(e, row, column), lanes);
@@ -228,8 +218,8 @@ static void value_tile(struct emit *e, const struct attention_tile *t, emit_valu
     for (int v = 0; v < vectors; v++) {
       emit_value value = acc[r * vectors + v];
       if (t->last)
-        store_result(e, t, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out.row), v,
-                     v == vectors - 1 ? last_lanes : lanes);
+        attention_store(e, t->desc, emit_fmul(e, value, inverse), emit_at_const(e, out, r * t->desc->out.row), v * lanes,
+                        v == vectors - 1 ? last_lanes : lanes);
       else
         emit_store_vector(e, value, emit_at_const(e, sums, r * t->sum_stride + v * lanes), lanes);
     }
@@ -254,17 +244,24 @@ static void block(struct emit *e, struct attention_tile *t, emit_value first_key
   struct attention_tile at = *t;
   at.keys = keys;
   at.last = last;
-  at.packed = row_at(e, t->packed, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 16), ""), attention_panel_stride(t->desc));
+  at.packed =
+      attention_row(e, t->packed, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 16), ""), attention_panel_stride(t->desc));
   if (t->desc->precision == PRECISION_BF16)
-    at.v = row_at(e, t->v, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 2), ""), attention_value_stride(t->desc));
+    at.v = attention_row(e, t->v, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 2), ""), attention_value_stride(t->desc));
   else
-    at.v = row_at(e, t->v, first_key, t->desc->v.row);
+    at.v = attention_row(e, t->v, first_key, t->desc->v.row);
   if (t->mask != NULL) at.mask = emit_at(e, t->mask, first_key);
   if (t->row != NULL) at.row = emit_sub(e, t->row, first_key);
-  scores(e, &at);
+  if (t->amx)
+    emit_attention_amx_scores(e, &at);
+  else
+    scores(e, &at);
   find_maxima(e, &at);
   find_powers(e, &at);
-  values(e, &at);
+  if (t->amx)
+    emit_attention_amx_values(e, &at);
+  else
+    values(e, &at);
 }
 
 /* No key seen yet: nothing summed, and a maximum below every score. */
@@ -291,6 +288,7 @@ emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc
   emit_value function = emit_function_begin(e, name, e->void_type, types, parameters);
   struct attention_tile t = {.desc = desc, .rows = rows, .score_scale = (double)desc->scale * LOG2_E};
   t.adjusts = attention_adjusts(desc);
+  t.amx = attention_uses_amx(e->level, desc);
   if (desc->has_mask) t.mask = emit_parameter(e, 4);
   if (desc->causal) t.row = emit_parameter(e, parameters - 1);
   t.q = emit_parameter(e, 0);
@@ -298,15 +296,16 @@ emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc
   t.v = emit_parameter(e, 2);
   t.out = emit_parameter(e, 3);
   int64_t keys = keys_per_block(&t), blocks = (desc->k_rows + keys - 1) / keys;
-  t.score_stride = (keys + 15) / 16 * 16 + 16;
+  t.score_stride = (keys + 31) / 32 * 32 + 16;
   t.sum_stride = (desc->v_dim + 15) / 16 * 16;
   t.scores = emit_stack(e, rows * t.score_stride * 4);
   t.maximum = emit_stack(e, 64);
   t.denominator = emit_stack(e, 64);
+  if (blocks > 1 || t.amx) t.sums = emit_stack(e, rows * t.sum_stride * 4);
+  if (t.amx) emit_attention_amx_begin(e, &t);
   if (blocks > 1) {
     t.continues = true;
     t.factor = emit_stack(e, 64);
-    t.sums = emit_stack(e, rows * t.sum_stride * 4);
     clear_sums(e, &t);
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, (blocks - 1) * keys), keys, NULL, 0, EMIT_NOT_EMPTY);
@@ -314,6 +313,7 @@ emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc
     emit_loop_end(e, &loop, NULL);
   }
   block(e, &t, emit_i64(e, (blocks - 1) * keys), desc->k_rows - (blocks - 1) * keys, true);
+  if (t.amx) emit_amx_release(e);
   emit_function_end(e);
   return function;
 }

@@ -33,7 +33,7 @@ static int64_t round_up(int64_t count, int64_t multiple) {
 }
 
 int64_t pack_values_at(int64_t keys, int64_t head_dim) {
-  return round_up(keys, 2 * PANEL) * head_dim / 2;
+  return round_up(keys, 2 * PANEL) * round_up(head_dim / 2, PANEL);
 }
 
 int64_t pack_keys_words(enum precision precision, int64_t keys, int64_t head_dim, int64_t v_dim) {

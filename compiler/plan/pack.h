@@ -21,9 +21,9 @@ int64_t pack_groups(enum precision precision, int64_t k, int64_t group);
 int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group);
 
 /* Words of one head's keys (keys, head_dim) and values (keys, v_dim) as attention reads them. fp32: the keys transposed into
- * panels of 16 keys; values are read where they are. bf16: panels of [head_dim / 2][16 keys] words, two dimensions each; then,
- * from word pack_values_at on, [keys / 2][v_dim] words, two keys each, rows of whole cache lines. Keys are padded with zeros to
- * multiples of 32. Room for either. */
+ * panels of 16 keys; values are read where they are. bf16: panels of [head_dim / 2, padded with zeros to 16][16 keys] words,
+ * two dimensions each; then, from word pack_values_at on, [keys / 2][v_dim] words, two keys each, rows of whole cache lines.
+ * Keys are padded with zeros to multiples of 32. Room for either. */
 int64_t pack_keys_words(enum precision precision, int64_t keys, int64_t head_dim, int64_t v_dim);
 int64_t pack_values_at(int64_t keys, int64_t head_dim);
 

@@ -15,6 +15,7 @@ from make_vits import Importer
 
 import family
 import families_dense  # noqa: F401: registers its rows
+import families_rope  # noqa: F401
 import families_vit  # noqa: F401
 
 BEGIN, END = "<!-- families: written by tests/reference/families.py --readme -->", "<!-- /families -->"

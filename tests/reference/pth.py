@@ -1,11 +1,10 @@
 """Checkpoints of torch.save as the reader of .pth has them, against torch: every tensor bit for bit, in both containers.
 
-    pth.py [--build FOLDER] [--vitc PATH]
+    pth.py [--build FOLDER]
 
 FOLDER/pth_dump rewrites a checkpoint as .safetensors, which is compared with what was saved: dtypes, views, shared storages,
 nested checkpoints, prefixes of wrappers, sizes past 4 GiB (sparse). Then files that must be refused, hostile ones within a
-second and little memory, and `vitc import`: of a large model in little memory, and of one model from .pth and from .safetensors: the
-same bytes."""
+second and little memory. Whole models are in pth_import.py."""
 
 import argparse
 import collections
@@ -20,9 +19,7 @@ import zipfile
 
 import support
 from support import ROOT, Checks
-from make_vits import SMALL, reseed
 
-import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -429,7 +426,7 @@ def directories(run):
     broken("a comment that is not there", (end + 20, "<H", 5))
 
 
-# ---- past 4 GiB, and whole models
+# ---- past 4 GiB
 
 
 def large(run):
@@ -440,64 +437,9 @@ def large(run):
     run.equal("a storage past 4 GiB", path, {"a": torch.zeros(3)})
 
 
-def costs(run):
-    """ViT-B/16: the tensors stay in the mapped file, whose pages are not even read here. The import of it then works with 64 MiB of
-    memory beside mapped files, in whatever form and dtype its 344 MB are."""
-    state = timm.create_model("vit_base_patch16_224").state_dict()
-    for form in FORMS:
-        path = run.save(state, form)
-        result = subprocess.run([run.program, path, os.devnull], capture_output=True, text=True, timeout=60)
-        peak = peak_bytes(result)
-        run.checks.check(f"memory of ViT-B/16, {form}", result.returncode == 0 and peak <= 64 << 20, f"{peak >> 20} MiB")
-        imported_in_little(run, form, path)
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        path = run.path(".safetensors")
-        save_file({name: tensor.to(dtype).contiguous() for name, tensor in state.items()}, path)
-        imported_in_little(run, f"safetensors, {dtype}", path)
-
-
-def imported_in_little(run, name, path):
-    graph = run.path(".json")
-    result = subprocess.run([support.VITC, "import", path, "--arch", "vit_base_patch16_224", "-o", graph], capture_output=True, text=True,
-                            timeout=60, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (64 << 20, 64 << 20)))
-    run.checks.check(f"import of ViT-B/16 in 64 MiB, {name}", result.returncode == 0, result.stderr.strip())
-    for file in (path, graph, graph.with_suffix(".safetensors")):
-        file.unlink(missing_ok=True)
-
-
-def imports(run):
-    model = reseed(timm.create_model("vit_tiny_patch16_224", **SMALL), 200)
-    spec = "vit:dim=64,depth=2,heads=4,patch=8,image=32"
-    flat = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    full = reseed(timm.create_model("vit_tiny_patch16_224"), 201)
-    sources = {
-        "a small ViT": (model, spec, flat),
-        "vit_tiny_patch16_224": (full, "vit_tiny_patch16_224", {n: t.contiguous() for n, t in full.state_dict().items()}),
-    }
-    for name, (net, arch, tensors) in sources.items():
-        plain, folder = run.path(".safetensors"), run.path("")
-        folder.mkdir()
-        save_file(tensors, plain)
-
-        def imported(source):
-            support.vitc("import", source, "--arch", arch, "-o", folder / "m.json")
-            return (folder / "m.json").read_bytes(), (folder / "m.safetensors").read_bytes()
-
-        want = imported(plain)
-        for form in FORMS:
-            for what, checkpoint in {"state dict": net.state_dict(), "checkpoint": {"model": net.state_dict(), "epoch": 3},
-                                     "DataParallel": {f"module.{n}": t for n, t in net.state_dict().items()}}.items():
-                run.checks.check(f"import of {name}: {what}, {form}", imported(run.save(checkpoint, form)) == want)
-        halves = {n: t.half() for n, t in tensors.items()}
-        save_file(halves, plain)
-        run.checks.check(f"import of {name}: float16", imported(run.save(halves)) == imported(plain))
-    broken = run.save({"model": Command()})
-    result = subprocess.run([support.VITC, "import", broken, "-o", run.path(".json")], capture_output=True, text=True)
-    run.checks.check("import names what it refuses", result.returncode == 3 and "posix.system" in result.stderr, result.stderr)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def run_parts(description, parts):
+    """The command line of a test of checkpoints: runs its parts, functions of a Reader."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.environ.get("VITC_BUILD", str(ROOT / "build")))
     parser.add_argument("--vitc", default=support.VITC)
     options = parser.parse_args()
@@ -505,11 +447,10 @@ def main():
     checks = Checks()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         run = Reader(pathlib.Path(options.build).resolve(), folder, checks)
-        for part in (dtypes, views, random_views, checkpoints, zip_archives, globals_refused, lies, bombs, directories, large,
-                     costs, imports):
+        for part in parts:
             checks.run(part.__name__, part, run)
     checks.finish()
 
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, (dtypes, views, random_views, checkpoints, zip_archives, globals_refused, lies, bombs, directories, large))

@@ -3,7 +3,7 @@
 import copy
 
 from family import Case, family
-from make_vits import pixels, reseed
+from make_vits import Importer, reseed
 
 import timm
 import torch
@@ -26,11 +26,21 @@ def resize(model, size):
     return other
 
 
-def timm_case(run, name, arch, seed, size, other, source=None, options=(), **args):
-    args = dict(img_size=size) | args
-    model = timm_model(arch, seed, **args)
-    source = source(run, model) if source else run.timm_folder(model)
-    return Case(name, source, model, size, other, resize(model, other), options=options)
+def timm_case(run, name, arch, seed, size, other, **args):
+    model = timm_model(arch, seed, **dict(img_size=size) | args)
+    return Case(name, run.timm_folder(model), model, size, other, resize(model, other))
+
+
+def state_case(run, name, arch, seed, edge, other, source, options=(), **args):
+    """Tensors alone, of an arch in its own size."""
+    model = reseed(timm.create_model(arch, img_size=edge, **args), seed)
+    return Case(name, source(run, model), model, (edge, edge), other, resize(model, other), options=options)
+
+
+def saved(run, model):
+    path = run.path(".pth")
+    torch.save({"state_dict": model.state_dict()}, path)
+    return path
 
 
 @family("EVA-02", "timm")
@@ -40,6 +50,7 @@ def eva02(run):
                     num_classes=5)
     yield timm_case(run, "CLIP tower", "eva02_base_patch16_clip_224", 302, (32, 32), (48, 32), num_classes=6)
     yield timm_case(run, "features", "eva02_tiny_patch14_224", 303, (42, 42), (28, 42), num_classes=0)
+    yield state_case(run, ".pth", "eva02_tiny_patch14_224", 330, 56, (28, 42), saved, num_classes=5)
 
 
 @family("EVA", "timm")
@@ -61,15 +72,15 @@ def original_state(run, model):
     for name, value in model.state_dict().items():
         if name.endswith("q_bias"):
             parts = [value, torch.full_like(value, 3), model.state_dict()[name.replace("q_bias", "v_bias")]]
-            block = name.removesuffix("q_bias")
+            block, one = name.removesuffix("q_bias"), torch.ones_like(value)
             state[block + "qkv.bias"] = torch.cat(parts)
-            state[block + "qkv.bias_mask"] = torch.cat([torch.ones_like(value), torch.zeros_like(value), torch.ones_like(value)])
+            state[block + "qkv.bias_mask"] = torch.cat([one, 0 * one, one])
         elif not name.endswith("v_bias"):
             for old, new in (("reg_token", "storage_tokens"), ("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma"),
                              ("fc1_g", "w1"), ("fc1_x", "w2")):
                 name = name.replace(old, new)
             state[name.replace("mlp.fc2", "mlp.w3") if hasattr(model.blocks[0].mlp, "fc1_g") else name] = value
-    state["mask_token"] = torch.zeros(1, 48)
+    state["mask_token"] = torch.zeros(1, model.embed_dim)
     state["rope_embed.periods"] = model.rope.periods.bfloat16()
     path = run.path(".pth")
     torch.save(state, path)
@@ -98,6 +109,9 @@ def dinov3(run):
     yield timm_case(run, "timm", "vit_small_patch16_dinov3", 312, (48, 32), (32, 64))
     yield timm_case(run, "timm, gated, biases", "vit_small_plus_patch16_dinov3_qkvb", 313, (32, 32), (64, 48), num_classes=5,
                     global_pool="token")
+    yield state_case(run, "original .pth", "vit_tiny_patch16_dinov3_qkvb", 314, 256, (48, 32), original_state, global_pool="token")
+    yield state_case(run, ".safetensors", "vit_tiny_patch16_dinov3_qkvb", 315, 256, (32, 48), Importer.state,
+                     ("--arch", "vit_tiny_patch16_dinov3_qkvb.lvd1689m"))
 
 
 @family("YOLOS", "transformers")

@@ -48,11 +48,13 @@ enum status op_set_output(struct graph *graph, struct node *node, int index, enu
                           bool batched) {
   if (shape->rank > RANK_MAX)
     return op_fail(graph, node, "output %d has rank %d, at most %d is supported", index, shape->rank, RANK_MAX);
-  for (int i = 0; i < shape->rank; i++)
-    if (shape->dim[i] < 1)
-      return op_fail(graph, node, "output %d is empty: axis %d has extent %lld", index, i, (long long)shape->dim[i]);
-  if (!shape_valid(shape, 1)) return op_fail(graph, node, "output %d has more than 2^40 elements", index);
   struct value *output = node->outputs[index];
+  /* A result that has data already is a constant in the making: lists of extents may be empty. */
+  int least = output != NULL && output->data != NULL ? 0 : 1;
+  for (int i = 0; i < shape->rank; i++)
+    if (shape->dim[i] < least)
+      return op_fail(graph, node, "output %d is empty: axis %d has extent %lld", index, i, (long long)shape->dim[i]);
+  if (!shape_valid(shape, least)) return op_fail(graph, node, "output %d has more than 2^40 elements", index);
   if (output == NULL) return STATUS_OK;
   output->dtype = dtype;
   output->shape = *shape;

@@ -130,6 +130,56 @@ enum status import_in_front(struct importer *im, enum op op) {
   return operand_set_value(im, 0, node->outputs[0], 0);
 }
 
+static enum status scaled(struct importer *im, struct value *x, double factor, struct value **out_value) {
+  *out_value = x;
+  if (factor == 1) return STATUS_OK;
+  float *number = arena_array(im->arena, 1, sizeof *number);
+  *number = (float)factor;
+  const char *name = node_output_name(im, 0);
+  struct value *inputs[] = {x, importer_floats(im, arena_printf(im->arena, "%s.factor", name), &(struct shape){0}, number)};
+  return node_make(im, OP_mul, inputs, 2, arena_printf(im->arena, "%s.scaled", name), out_value);
+}
+
+/* The rows of all images, in the order of rows, by a matrix: a product of rank 3 in the graph. */
+static enum status multiply_merged(struct importer *im, struct operand *a, double alpha, double beta, bool transposed) {
+  struct operand *b, *c;
+  struct value *inputs[2], *product, *out;
+  TRY(operand_required(im, 1, &b));
+  TRY(operand_input(im, 2, &c));
+  if (!b->known || (c != NULL && (!c->known || operand_rank(c) > 1)))
+    return importer_fail(im, "rows of all images are only multiplied by known matrices");
+  TRY(operand_value(im, a, false, &inputs[0]));
+  TRY(operand_value(im, b, false, &inputs[1]));
+  const char *name = node_output_name(im, 0);
+  if (transposed)
+    TRY(node_transpose(im, inputs[1], (const int64_t[]){1, 0}, arena_printf(im->arena, "%s.T", b->name), &inputs[1]));
+  bool adds = c != NULL && beta != 0;
+  TRY(node_make(im, OP_mat_mul, inputs, 2, adds ? arena_printf(im->arena, "%s.product", name) : name, &product));
+  TRY(scaled(im, product, alpha, &out));
+  if (adds) {
+    inputs[0] = out;
+    TRY(operand_value(im, c, false, &inputs[1]));
+    TRY(scaled(im, inputs[1], beta, &inputs[1]));
+    TRY(node_make(im, OP_add, inputs, 2, name, &out));
+  }
+  return operand_set_value(im, 0, out, a->images);
+}
+
+enum status import_gemm(struct importer *im, enum op op) {
+  struct operand *a;
+  double alpha, beta;
+  int64_t transposed_a, transposed_b;
+  TRY(operand_required(im, 0, &a));
+  if (!a->merged) return import_in_front(im, op);
+  TRY(attributes_check(im, (const char *const[]){"alpha", "beta", "transA", "transB", NULL}));
+  TRY(attribute_float(im, "alpha", 1, &alpha));
+  TRY(attribute_float(im, "beta", 1, &beta));
+  TRY(attribute_int(im, "transA", 0, &transposed_a));
+  TRY(attribute_int(im, "transB", 0, &transposed_b));
+  if (transposed_a != 0) return importer_fail(im, "transposes the rows of all images");
+  return multiply_merged(im, a, alpha, beta, transposed_b != 0);
+}
+
 /* Softmax, and LayerNormalization over the axes from one on. */
 enum status import_along_axis(struct importer *im, enum op op) {
   struct operand *x, *operand;

@@ -28,14 +28,19 @@ static enum status fold_op(struct importer *im, enum op op, const struct tensor 
     inputs[i] = in[i].data != NULL ? &values[i] : NULL;
     data[i] = in[i].data;
   }
+  bool may_be_empty = (op_info(op)->flags & (OP_MOVES | OP_ELEMENTWISE)) != 0, empty = true;
   for (size_t i = 0; i < results; i++) {
     values[count + i].name = im->node->output[i];
+    values[count + i].data = may_be_empty ? "" : NULL;
     outputs[i] = &values[count + i];
   }
   TRY(attributes_copy(im, &node, NULL));
   TRY(infer_node(im->graph, &node));
-  for (size_t i = 0; i < results; i++) TRY(fold_room(im, outputs[i]->dtype, &outputs[i]->shape, &outs[i], &results_data[i]));
-  op_info(op)->eval(&node, data, results_data);
+  for (size_t i = 0; i < results; i++) {
+    TRY(fold_room(im, outputs[i]->dtype, &outputs[i]->shape, &outs[i], &results_data[i]));
+    empty = empty && shape_elements(&outputs[i]->shape) == 0;
+  }
+  if (!empty) op_info(op)->eval(&node, data, results_data);
   return STATUS_OK;
 }
 
@@ -103,7 +108,7 @@ enum status import_shape(struct importer *im, enum op op) {
   struct operand *x;
   int64_t start, end;
   TRY(operand_required(im, 0, &x));
-  int rank = operand_rank(x);
+  int rank = operand_rank(x) - x->merged;
   TRY(attributes_check(im, (const char *const[]){"start", "end", NULL}));
   TRY(attribute_int(im, "start", 0, &start));
   TRY(attribute_int(im, "end", rank, &end));
@@ -116,8 +121,27 @@ enum status import_shape(struct importer *im, enum op op) {
     void *data;
     TRY(fold_room(im, DTYPE_I64, &shape, &out[p], &data));
     int64_t *dims = data;
-    for (int64_t axis = start; axis < end; axis++)
-      dims[axis - start] = operand_extent(x, (int)axis) * (batched && axis == x->images ? PROBES[p] : 1);
+    for (int64_t axis = start; axis < end; axis++) {
+      int64_t rows = x->merged && axis == 0 ? operand_extent(x, 0) : 1;
+      bool images = batched && axis == x->images - x->merged;
+      dims[axis - start] = rows * operand_extent(x, (int)axis + x->merged) * (images ? PROBES[p] : 1);
+    }
+  }
+  return operand_set_known(im, 0, out);
+}
+
+enum status import_size(struct importer *im, enum op op) {
+  (void)op;
+  struct operand *x;
+  TRY(operand_required(im, 0, &x));
+  TRY(attributes_check(im, NULL));
+  bool batched = x->known ? x->repeated : x->value->batched;
+  const struct shape *shape = x->known ? &x->tensor[0].shape : &x->value->shape;
+  struct tensor out[PROBE_COUNT];
+  for (int p = 0; p < PROBE_COUNT; p++) {
+    void *data;
+    TRY(fold_room(im, DTYPE_I64, &(struct shape){0}, &out[p], &data));
+    *(int64_t *)data = shape_elements(shape) * (batched ? PROBES[p] : 1);
   }
   return operand_set_known(im, 0, out);
 }

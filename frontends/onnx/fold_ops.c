@@ -155,17 +155,111 @@ enum status fold_range(struct importer *im, const struct tensor *inputs, size_t 
   return STATUS_OK;
 }
 
-/* ReduceProd of all elements: the size of a shape. */
-enum status fold_product(struct importer *im, const struct tensor *inputs, size_t count, struct tensor *out) {
-  int64_t keep;
+/* The axes that a Reduce* names, in an attribute or as the second input; all when it names none. */
+static enum status reduced_axes(struct importer *im, const struct tensor *inputs, size_t count, bool out_axes[RANK_MAX]) {
+  const OnnxSubset__Attribute *attribute = attribute_find(im, "axes");
+  bool given = count > 1 && inputs[1].data != NULL;
+  int rank = inputs[0].shape.rank;
+  int64_t listed = attribute != NULL ? (int64_t)attribute->n_ints : given ? shape_elements(&inputs[1].shape) : 0;
+  if (given && inputs[1].dtype != DTYPE_I64) return importer_fail(im, "axes are no integers");
+  for (int i = 0; i < RANK_MAX; i++) out_axes[i] = listed == 0;
+  for (int64_t i = 0; i < listed; i++) {
+    int axis;
+    TRY(importer_axis(im, attribute != NULL ? attribute->ints[i] : ((const int64_t *)inputs[1].data)[i], rank, &axis));
+    out_axes[axis] = true;
+  }
+  return STATUS_OK;
+}
+
+/* ReduceProd and ReduceSum. */
+enum status fold_reduce(struct importer *im, const struct tensor *inputs, size_t count, struct tensor *out) {
+  int64_t keep, strides[BROADCAST_MAX][RANK_MAX] = {{0}}, at[BROADCAST_MAX];
+  bool axes[RANK_MAX];
   void *data;
-  TRY(attributes_check(im, (const char *const[]){"keepdims", NULL}));
+  TRY(attributes_check(im, (const char *const[]){"keepdims", "axes", NULL}));
   TRY(attribute_int(im, "keepdims", 1, &keep));
-  if (count != 1 || inputs[0].shape.rank > 1) return importer_fail(im, "is only supported over all elements of one axis");
-  struct shape shape = {.rank = keep != 0 ? inputs[0].shape.rank : 0, .dim = {1}};
+  if (count < 1 || count > 2 || inputs[0].data == NULL) return importer_fail(im, "has %zu inputs", count);
+  TRY(reduced_axes(im, inputs, count, axes));
+  const struct shape *x = &inputs[0].shape;
+  struct shape kept = *x, shape = {0};
+  for (int i = 0; i < x->rank; i++) {
+    if (axes[i]) kept.dim[i] = 1;
+    if (!axes[i] || keep != 0) shape.dim[shape.rank++] = kept.dim[i];
+  }
   TRY(fold_room(im, inputs[0].dtype, &shape, out, &data));
-  double product = 1;
-  for (int64_t i = 0; i < shape_elements(&inputs[0].shape); i++) product *= element_load(inputs[0].dtype, inputs[0].data, i);
-  element_store(inputs[0].dtype, data, 0, product);
+  bool sums = strcmp(im->node->op_type, "ReduceSum") == 0;
+  for (int64_t i = 0, elements = shape_elements(&shape); i < elements; i++)
+    element_store(inputs[0].dtype, data, i, sums ? 0 : 1);
+  broadcast_strides(&kept, x, strides[0]);
+  for (int64_t i = 0, elements = shape_elements(x); i < elements; i++) {
+    locate(x, strides, 1, i, at);
+    double so_far = element_load(inputs[0].dtype, data, at[0]), element = element_load(inputs[0].dtype, inputs[0].data, i);
+    element_store(inputs[0].dtype, data, at[0], sums ? so_far + element : so_far * element);
+  }
+  return STATUS_OK;
+}
+
+/* Trilu of a stack of matrices: what lies on the other side of the diagonal is zero. */
+enum status fold_triangle(struct importer *im, const struct tensor *inputs, size_t count, struct tensor *out) {
+  int64_t upper, diagonal = 0;
+  void *data;
+  TRY(attributes_check(im, (const char *const[]){"upper", NULL}));
+  TRY(attribute_int(im, "upper", 1, &upper));
+  if (count < 1 || count > 2 || inputs[0].data == NULL || inputs[0].shape.rank < 2)
+    return importer_fail(im, "is only supported on matrices");
+  if (count == 2 && inputs[1].data != NULL) {
+    if (inputs[1].dtype != DTYPE_I64 || shape_elements(&inputs[1].shape) != 1)
+      return importer_fail(im, "input 1 is no integer");
+    memcpy(&diagonal, inputs[1].data, sizeof diagonal);
+  }
+  const struct shape *shape = &inputs[0].shape;
+  int64_t rows = shape->dim[shape->rank - 2], columns = shape->dim[shape->rank - 1];
+  size_t size = dtype_size(inputs[0].dtype);
+  TRY(fold_room(im, inputs[0].dtype, shape, out, &data));
+  for (int64_t i = 0, elements = shape_elements(shape); i < elements; i++) {
+    int64_t row = i / columns % rows, column = i % columns;
+    bool kept = upper != 0 ? column - row >= diagonal : column - row <= diagonal;
+    if (kept)
+      memcpy((char *)data + (size_t)i * size, (const char *)inputs[0].data + (size_t)i * size, size);
+    else
+      memset((char *)data + (size_t)i * size, 0, size);
+  }
+  return STATUS_OK;
+}
+
+/* Where the rows of `indices`, each the first coordinates of a block of x, point to; -1: outside. */
+static int64_t block_at(const struct shape *x, const int64_t *index, int64_t coordinates) {
+  int64_t at = 0;
+  for (int64_t i = 0; i < coordinates; i++) {
+    int64_t extent = x->dim[i], own = index[i] < 0 ? index[i] + extent : index[i];
+    if (own < 0 || own >= extent) return -1;
+    at = at * extent + own;
+  }
+  return at;
+}
+
+/* ScatterND without a reduction. */
+enum status fold_scatter(struct importer *im, const struct tensor *inputs, size_t count, struct tensor *out) {
+  const char *reduction;
+  void *data;
+  TRY(attributes_check(im, (const char *const[]){"reduction", NULL}));
+  TRY(attribute_string(im, "reduction", "none", &reduction));
+  if (count != 3 || strcmp(reduction, "none") != 0)
+    return importer_fail(im, "is only supported with 3 inputs and no reduction");
+  const struct shape *x = &inputs[0].shape, *indices = &inputs[1].shape;
+  int64_t coordinates = indices->rank > 0 ? indices->dim[indices->rank - 1] : 0;
+  if (inputs[1].dtype != DTYPE_I64 || coordinates < 1 || coordinates > x->rank || inputs[2].dtype != inputs[0].dtype)
+    return importer_fail(im, "expected indices of at most %d coordinates, and updates of the input's type", x->rank);
+  int64_t blocks = shape_elements(indices) / coordinates, elements = 1;
+  for (int64_t i = coordinates; i < x->rank; i++) elements *= x->dim[i];
+  if (shape_elements(&inputs[2].shape) != blocks * elements) return importer_fail(im, "updates do not match the indices");
+  TRY(fold_room(im, inputs[0].dtype, x, out, &data));
+  size_t size = dtype_size(inputs[0].dtype), block = size * (size_t)elements;
+  memcpy(data, inputs[0].data, size * (size_t)shape_elements(x));
+  for (int64_t i = 0; i < blocks; i++) {
+    int64_t at = block_at(x, (const int64_t *)inputs[1].data + i * coordinates, coordinates);
+    if (at < 0) return importer_fail(im, "index %lld is out of range", (long long)i);
+    memcpy((char *)data + (size_t)at * block, (const char *)inputs[2].data + (size_t)i * block, block);
+  }
   return STATUS_OK;
 }

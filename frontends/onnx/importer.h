@@ -36,6 +36,7 @@ struct operand {
   struct tensor tensor[PROBE_COUNT]; /* known: of equal dtype and shape; data equal where nothing depends on N */
   struct value *value;               /* of the graph; of what is known, made on demand */
   int images;
+  bool merged; /* the graph's value has an axis more: ONNX's axis 0 is [rows][images], images are 1 here */
   const OnnxSubset__Node *normalization; /* the BatchNormalization that is in this result already, or NULL */
 };
 
@@ -52,6 +53,7 @@ struct importer {
   struct operand *operands; /* hash table by name; operand_capacity is a power of two */
   size_t operand_capacity;
   uint64_t known_bytes_left; /* that folding may yet make */
+  bool batch_fixed;          /* to one image: extents of it are numbers like others */
   size_t looks_left;         /* at other nodes: what a hostile file may cost */
   const char *mapped_names[WEIGHTS_FILES_MAX];
   struct span mapped[WEIGHTS_FILES_MAX];
@@ -136,19 +138,19 @@ struct lowering importer_lowering(struct importer *im, const struct value *x);
 MUST_USE enum status import_node(struct importer *im);
 
 typedef enum status import_function(struct importer *im, enum op op);
-/* moves.c */
-import_function import_transpose, import_reshape, import_squeeze, import_unsqueeze, import_expand;
+/* moves.c, reshape.c, repeats.c */
+import_function import_transpose, import_squeeze, import_unsqueeze, import_reshape, import_expand, import_tile;
 /* joins.c */
 import_function import_concat, import_split, import_slice, import_gather;
 /* arithmetic.c */
 import_function import_unary, import_elementwise, import_product, import_along_axis, import_reduce_mean, import_in_front,
-    import_cast, import_where, import_is_nan, import_dropout;
+    import_cast, import_where, import_gemm, import_is_nan, import_dropout;
 /* convolutions.c */
 import_function import_conv, import_batch_normalization, import_conv_transpose, import_global_average_pool;
 /* resize.c */
 import_function import_resize;
 /* fold.c */
-import_function import_shape, import_constant, import_constant_of_shape;
+import_function import_shape, import_size, import_constant, import_constant_of_shape;
 
 /* Evaluates the node at every probe where all its inputs are known. `fold` is NULL for an op of the graph. */
 typedef enum status fold_function(struct importer *im, const struct tensor *inputs, size_t count, struct tensor *out);
@@ -156,7 +158,7 @@ MUST_USE enum status fold_node(struct importer *im, enum op op, fold_function *f
 /* Room for a folded tensor. */
 MUST_USE enum status fold_room(struct importer *im, enum dtype dtype, const struct shape *shape, struct tensor *out_tensor,
                                void **out_data);
-fold_function fold_compare, fold_logic, fold_where, fold_range, fold_rounding, fold_extreme, fold_trigonometry, fold_product,
-    fold_resize;
+fold_function fold_compare, fold_logic, fold_where, fold_range, fold_rounding, fold_extreme, fold_trigonometry, fold_reduce,
+    fold_resize, fold_triangle, fold_scatter;
 
 #endif

@@ -18,11 +18,13 @@ enum status import_concat(struct importer *im, enum op op) {
   struct operand *operands[ONNX_IO_MAX];
   struct value *values[ONNX_IO_MAX];
   const struct operand *first = NULL;
-  int count = (int)im->node->n_input, onnx_axis, axis;
+  int count = 0, onnx_axis, axis;
   int64_t given;
-  for (int i = 0; i < count; i++) {
-    TRY(operand_required(im, (size_t)i, &operands[i]));
-    if (first == NULL && is_batched(operands[i])) first = operands[i];
+  for (size_t i = 0; i < im->node->n_input; i++) {
+    TRY(operand_required(im, i, &operands[count]));
+    if (first == NULL && is_batched(operands[count])) first = operands[count];
+    /* What is empty joins nothing: no register tokens, say. */
+    if (!operands[count]->known || shape_elements(&operands[count]->tensor[0].shape) > 0) count++;
   }
   if (count == 0 || attribute_find(im, "axis") == NULL) return importer_fail(im, "expected inputs and an axis");
   TRY(attribute_int(im, "axis", 0, &given));

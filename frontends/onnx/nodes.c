@@ -20,6 +20,7 @@ static enum status fold_cast(struct importer *im, const struct tensor *inputs, s
 #define PLAIN(name, id, import) {name, OP_##id, import, NULL, false}
 static const struct row rows[] = {
     {"Shape", NO_OP, import_shape, NULL, false},
+    {"Size", NO_OP, import_size, NULL, false},
     {"Constant", NO_OP, import_constant, NULL, false},
     {"ConstantOfShape", NO_OP, import_constant_of_shape, NULL, false},
     {"Dropout", NO_OP, import_dropout, NULL, false},
@@ -44,8 +45,11 @@ static const struct row rows[] = {
     {"Abs", NO_OP, NULL, fold_rounding, true},
     {"Sin", NO_OP, NULL, fold_trigonometry, true},
     {"Cos", NO_OP, NULL, fold_trigonometry, true},
+    {"ScatterND", NO_OP, NULL, fold_scatter, false},
+    {"Trilu", NO_OP, NULL, fold_triangle, false},
     {"Range", NO_OP, NULL, fold_range, false},
-    {"ReduceProd", NO_OP, NULL, fold_product, false},
+    {"ReduceProd", NO_OP, NULL, fold_reduce, false},
+    {"ReduceSum", NO_OP, NULL, fold_reduce, false},
     ELEMENTWISE("Add", add, import_elementwise),
     ELEMENTWISE("Sub", sub, import_elementwise),
     ELEMENTWISE("Mul", mul, import_elementwise),
@@ -64,7 +68,7 @@ static const struct row rows[] = {
     PLAIN("LayerNormalization", layer_normalization, import_along_axis),
     PLAIN("ReduceMean", reduce_mean, import_reduce_mean),
     PLAIN("MatMul", mat_mul, import_product),
-    PLAIN("Gemm", gemm, import_in_front),
+    PLAIN("Gemm", gemm, import_gemm),
     PLAIN("Conv", conv, import_conv),
     {"ConvTranspose", NO_OP, import_conv_transpose, NULL, false},
     {"BatchNormalization", NO_OP, import_batch_normalization, NULL, false},
@@ -77,6 +81,7 @@ static const struct row rows[] = {
     PLAIN("Squeeze", squeeze, import_squeeze),
     PLAIN("Unsqueeze", unsqueeze, import_unsqueeze),
     PLAIN("Expand", expand, import_expand),
+    {"Tile", NO_OP, import_tile, NULL, false},
     PLAIN("Concat", concat, import_concat),
     PLAIN("Split", split, import_split),
     PLAIN("Slice", slice, import_slice),
@@ -146,7 +151,11 @@ enum status node_transpose(struct importer *im, struct value *x, const int64_t *
 
 enum status node_reshape(struct importer *im, struct value *x, const int64_t *dims, int rank, const char *output,
                          struct value **out_value) {
-  struct value *inputs[] = {x, importer_ints(im, dims, rank, x->batched)};
+  int64_t target[RANK_MAX];
+  memcpy(target, dims, (size_t)rank * sizeof *target);
+  bool images = x->batched && dims[0] == 1;
+  if (x->batched && !images) target[0] = -1;
+  struct value *inputs[] = {x, importer_ints(im, target, rank, images)};
   return node_make(im, OP_reshape, inputs, 2, output, out_value);
 }
 
@@ -155,6 +164,40 @@ static enum status check_outputs(struct importer *im, const struct row *row) {
   if (count < 1) return importer_fail(im, "has no outputs");
   for (size_t i = 1; i < count && strcmp(row->name, "Split") != 0; i++)
     if (*im->node->output[i]) return importer_fail(im, "output %zu is not supported", i);
+  return STATUS_OK;
+}
+
+/* Ops that see rows only, however these are counted, and those that know of merged rows. */
+static bool takes_merged(const struct row *row) {
+  static const char *const names[] = {"Shape", "Size", "Reshape", "Gemm", "MatMul", "Cast", "Identity", "Dropout"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(row->name, names[i]) == 0) return true;
+  return row->elementwise && row->op != NO_OP;
+}
+
+/* Whether an input has the rows of all images along one axis, in the order of rows. */
+static enum status find_merged(struct importer *im, const struct row *row, bool *out_found) {
+  *out_found = false;
+  for (size_t i = 0; i < im->node->n_input; i++) {
+    struct operand *operand;
+    TRY(operand_input(im, i, &operand));
+    if (operand == NULL || !operand->merged) continue;
+    if (!takes_merged(row))
+      return importer_fail(im, "'%.200s' has rows of all images in the order of rows, which is not supported here",
+                           operand->name);
+    *out_found = true;
+  }
+  return STATUS_OK;
+}
+
+static enum status import_row(struct importer *im, const struct row *row, enum op op) {
+  bool merged;
+  TRY(find_merged(im, row, &merged));
+  TRY(row->import(im, op));
+  if (!merged || row->import == import_reshape || row->import == import_shape || row->import == import_size ||
+      !*im->node->output[0])
+    return STATUS_OK;
+  operand_find(im, im->node->output[0])->merged = true;
   return STATUS_OK;
 }
 
@@ -174,5 +217,5 @@ enum status import_node(struct importer *im) {
   if (row->fold != NULL || row->op != NO_OP) TRY(fold_node(im, op, row->fold, row->elementwise, &folded));
   if (folded) return STATUS_OK;
   if (row->import == NULL) return importer_fail(im, "the op is only supported on what does not depend on the image");
-  return row->import(im, op);
+  return import_row(im, row, op);
 }

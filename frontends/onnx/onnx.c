@@ -111,6 +111,7 @@ static enum status read_input_shape(struct importer *im, const OnnxSubset__Value
   if (batch > 1)
     return importer_fail(im, "input '%.200s' is fixed to %" PRId64 " images: export it with one, or with a dynamic batch",
                          info->name, batch);
+  im->batch_fixed = im->batch_fixed || dims->dim[0]->has_dim_value;
   for (size_t axis = 1; axis < dims->n_dim; axis++) {
     const OnnxSubset__Dimension *dim = dims->dim[axis];
     int64_t extent = dim->has_dim_value ? dim->dim_value : 0, asked = open_extent(im, dims->n_dim, axis);

@@ -2,6 +2,8 @@
 
 #include "ops/op.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -150,11 +152,23 @@ struct value *importer_floats(struct importer *im, const char *name, const struc
   return graph_add_constant(im->graph, name, DTYPE_F32, shape, data);
 }
 
+/* What a mask hides may lie at minus infinity; the lowest number hides it as well, and stays one in sums. */
+static const void *finite_mask(struct importer *im, const struct tensor *t) {
+  const float *from = t->data;
+  int64_t count = t->dtype == DTYPE_F32 ? shape_elements(&t->shape) : 0;
+  bool hides = false;
+  for (int64_t i = 0; i < count && !hides; i++) hides = isinf(from[i]) && from[i] < 0;
+  if (!hides) return t->data;
+  float *finite = arena_array(im->arena, (size_t)count, sizeof *finite);
+  for (int64_t i = 0; i < count; i++) finite[i] = isinf(from[i]) && from[i] < 0 ? -FLT_MAX : from[i];
+  return finite;
+}
+
 static enum status make_constant(struct importer *im, struct operand *operand) {
   const struct tensor *t = operand->tensor;
   if (shape_elements(&t->shape) == 0) return importer_fail(im, "'%.200s' has no elements", operand->name);
   if (operand_varies(operand)) return importer_fail(im, "'%.200s' depends on the batch size", operand->name);
-  const struct weight weight = {operand->name, t->dtype, t->shape, t->data};
+  const struct weight weight = {operand->name, t->dtype, t->shape, finite_mask(im, t)};
   TRY(weights_check_finite(&weight, im->file, im->diag));
   enum dtype dtype = weight_graph_dtype(&weight);
   operand->value = graph_add_constant(im->graph, operand->name, dtype, &t->shape, weight_elements(&weight, dtype, im->arena));

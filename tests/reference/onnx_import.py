@@ -24,6 +24,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 logging.disable(logging.WARNING)
+torch.backends.mha.set_fastpath_enabled(False)  # an op of PyTorch's own, which ONNX does not have
 
 
 class Answer(nn.Module):
@@ -135,6 +136,108 @@ def fusion(run):
                          f"{got} steps, wanted {want}")
 
 
+class Attention(nn.Module):
+    """Attention of 4 heads, between two projections, as programs write it."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.qkv, self.proj = form, nn.Linear(32, 96), nn.Linear(32, 32)
+        self.bias = nn.Parameter(torch.randn(1, 4, 9, 9))
+        self.table = nn.Parameter(torch.randn(25, 4))
+        self.register_buffer("index", torch.randint(0, 25, (9, 9)))
+
+    def scores(self, q, k):
+        form, scores = self.form, q @ k.transpose(-2, -1)
+        if form == "mask after the scale":
+            return scores * 0.3 + self.bias
+        if form == "mask before the scale":
+            return (scores + self.bias) / 3
+        if form == "relative positions":
+            return (q * 8**-0.5) @ k.transpose(-2, -1) + self.table[self.index.view(-1)].view(9, 9, 4).permute(2, 0, 1).unsqueeze(0)
+        if form == "computed mask":
+            return scores * 0.3 + q @ self.bias[0, :, :8]
+        return scores * 0.3 + self.bias + self.bias[:, :1] * 0.5
+
+    def forward(self, x):
+        images, tokens, width = x.shape
+        if self.form == "heads outside":
+            q, k, v = self.qkv(x).reshape(images, tokens, 4, 24).transpose(1, 2).chunk(3, -1)
+        else:
+            q, k, v = self.qkv(x).reshape(images, tokens, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        attend = nn.functional.scaled_dot_product_attention
+        if self.form in ("plain", "heads outside"):
+            y = attend(q, k, v)
+        elif self.form == "sdpa with a mask":
+            y = attend(q, k, v, attn_mask=self.bias)
+        elif self.form == "causal":
+            y = attend(q, k, v, is_causal=True)
+        else:
+            y = self.scores(q, k).softmax(-1) @ v
+        return self.proj(y.transpose(1, 2).reshape(images, tokens, width))
+
+
+class Multihead(nn.Module):
+    """nn.MultiheadAttention, which works on (T, N, C) and on (N * heads, T, d)."""
+
+    def __init__(self, batch_first, weights, mask):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=batch_first)
+        self.batch_first, self.weights, self.proj = batch_first, weights, nn.Linear(32, 32)
+        self.mask = nn.Parameter(torch.randn(9, 9)) if mask else None
+
+    def forward(self, x):
+        x = x if self.batch_first else x.transpose(0, 1)
+        x = self.proj(x + self.attention(x, x, x, need_weights=self.weights, attn_mask=self.mask)[0])
+        return x if self.batch_first else x.transpose(0, 1)
+
+
+class Probe(nn.Module):
+    """One query, the same for all images."""
+
+    def __init__(self):
+        super().__init__()
+        self.probe, self.attention = nn.Parameter(torch.randn(1, 1, 32)), nn.MultiheadAttention(32, 4, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(self.probe.repeat(x.shape[0], 1, 1), x, x)[0][:, 0]
+
+
+class Windows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.bias = nn.Linear(32, 96), nn.Parameter(torch.randn(1, 4, 4, 4))
+
+    def forward(self, x):
+        x = x.reshape(-1, 2, 2, 2, 2, 32).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 32)
+        q, k, v = self.qkv(x).reshape(-1, 4, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        y = ((q * 8**-0.5) @ k.transpose(-2, -1) + self.bias).softmax(-1) @ v
+        return y.transpose(1, 2).reshape(-1, 2, 2, 2, 2, 32).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 4, 32)
+
+
+def attentions(run):
+    """Every form becomes one Attention, and no Softmax is left."""
+    forms = ("plain", "heads outside", "sdpa with a mask", "causal", "mask after the scale", "mask before the scale",
+             "relative positions", "computed mask", "two masks")
+    cases = [(form, Attention(form), (9, 32)) for form in forms]
+    cases += [(f"MultiheadAttention, batch first {first}, weights {weights}, mask {mask}", Multihead(first, weights, mask), (9, 32))
+              for first in (False, True) for weights in (False, True) for mask in (False, True)]
+    cases += [("one query for all images", Probe(), (9, 32)), ("windows", Windows(), (4, 4, 32))]
+    for i, (name, model, shape) in enumerate(cases):
+        model, x = reseed(model, 30 + i), torch.as_tensor(numbers(3, *shape, seed=i))
+        want = model(x)
+        for dynamo, opset, dynamic in EXPORTS[i % 2::2]:
+            if dynamo and "weights False, mask True" in name:
+                continue  # PyTorch 2.13 does not export it
+            label = f"{name}, {'dynamo' if dynamo else 'TorchScript'} opset {opset}, {'dynamic' if dynamic else 'static'} batch"
+            run.checks.run(label, lambda: fused_attention(run, label, export(run, model, x, dynamo, opset, dynamic), x, want))
+
+
+def fused_attention(run, name, source, x, want):
+    text = vitc("compile", compare(run, name, source, x, want), "--dump-after", "fuse_attention")
+    found = text.count("Attention("), text.count("Softmax(")
+    run.checks.check(f"{name}, fused", found == (1, 0), f"{found[0]} Attention, {found[1]} Softmax, wanted 1 and 0")
+
+
 # ---- single ops
 
 
@@ -238,7 +341,7 @@ def axes(run):
     op_case(run, "images along axis 1: Split", [there, *nodes, back], {}, 4, 6)
 
 
-PARTS = (exporters, other_forms, fusion, transposed_convolutions, normalizations, resizes, paddings, axes)
+PARTS = (exporters, other_forms, fusion, attentions, transposed_convolutions, normalizations, resizes, paddings, axes)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,6 @@ static bool is_identifier(const char *name) {
 }
 
 static enum status check(const struct options *options, struct diag *diag) {
-  if (options->precision == PRECISION_INT8)
-    return diag_fail(diag, STATUS_USAGE, "compile: --precision int8 is not available in this version");
   if (options->name != NULL && !is_identifier(options->name))
     return diag_fail(diag, STATUS_USAGE, "compile: --name: '%s' is not a C identifier", options->name);
   if (options->output == NULL && options->dump_after == NULL)

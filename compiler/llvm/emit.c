@@ -210,6 +210,23 @@ emit_value emit_dot_bf16(struct emit *e, emit_value sum, emit_value a, emit_valu
   return emit_call(e, x86_intrinsic(e, "llvm.x86.avx512bf16.dpbf16ps.512"), arguments, 3);
 }
 
+emit_value emit_dot_int8(struct emit *e, emit_value sum, emit_value a, emit_value b) {
+  assert(e->level->dot_int8);
+  emit_value arguments[] = {sum, LLVMBuildBitCast(e->builder, a, e->ivector, ""),
+                            LLVMBuildBitCast(e->builder, b, e->ivector, "")};
+  const char *name = e->level->lanes == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
+  return emit_call(e, x86_intrinsic(e, name), arguments, 3);
+}
+
+emit_value emit_dot_int16(struct emit *e, emit_value sum, emit_value a, emit_value b) {
+  bool wide = e->level->lanes == 16;
+  LLVMTypeRef pairs = LLVMVectorType(LLVMInt16TypeInContext(e->context), wide ? 32 : 16);
+  emit_value arguments[] = {LLVMBuildBitCast(e->builder, a, pairs, ""), LLVMBuildBitCast(e->builder, b, pairs, "")};
+  emit_value products =
+      emit_call(e, x86_intrinsic(e, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd"), arguments, 2);
+  return LLVMBuildSub(e->builder, sum, products, "");
+}
+
 void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer) {
   assert(e->level->dot_bf16 && e->level->lanes == 16);
   emit_value rounded = emit_call(e, x86_intrinsic(e, "llvm.x86.avx512bf16.cvtneps2bf16.512"), &vector, 1);

@@ -83,6 +83,12 @@ emit_value emit_select(struct emit *e, emit_value condition, emit_value a, emit_
 /* Two bf16 in each 32-bit lane, of vectors of any type: sum + a.low * b.low + a.high * b.high, as vdpbf16ps rounds. Levels with
  * dot_bf16. */
 emit_value emit_dot_bf16(struct emit *e, emit_value sum, emit_value a, emit_value b);
+/* Four u8 of a and four s8 of b in each 32-bit lane: sum + their products, in 32-bit integers; levels with dot_int8. Vectors of
+ * any type but for the sum. */
+emit_value emit_dot_int8(struct emit *e, emit_value sum, emit_value a, emit_value b);
+/* Two 16-bit numbers of each: sum - their products. Subtracted, since the code generator joins sums of sums in an order that
+ * needs more registers. */
+emit_value emit_dot_int16(struct emit *e, emit_value sum, emit_value a, emit_value b);
 /* Rounds a vector of fp32 to bf16, nearest even, and stores level->lanes of them, 2 bytes each. Levels with dot_bf16. */
 void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer);
 
@@ -90,7 +96,7 @@ void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer);
 emit_value emit_reduce_add(struct emit *e, emit_value vector);
 emit_value emit_reduce_max(struct emit *e, emit_value vector);
 
-/* Calls an overloaded LLVM intrinsic, e.g. "llvm.fma", on one type. */
+/* Calls an LLVM intrinsic, overloaded on one type, e.g. "llvm.fma", or not, e.g. "llvm.x86.avx2.packuswb". */
 emit_value emit_intrinsic(struct emit *e, const char *name, LLVMTypeRef type, const emit_value *arguments, int count);
 
 /* A counted loop with up to EMIT_CARRIED_MAX carried values:

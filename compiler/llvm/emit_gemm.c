@@ -185,14 +185,18 @@ static void emit_panels(struct emit *e, const struct gemm *gemm, const struct ge
   emit_if_end(e, &branch);
 }
 
+static emit_value emit_one_tile(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int rows, int panels) {
+  bool is_int8 = part->desc.precision == PRECISION_INT8;
+  return (is_int8 ? emit_gemm_int8_tile : emit_gemm_tile)(e, &part->desc, rows, panels, panel_stride(gemm), gemm->a_lines);
+}
+
 static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part *part) {
-  int64_t stride = panel_stride(gemm);
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
-    part->tile[i][WIDTH_FULL] = emit_gemm_tile(e, &part->desc, height, gemm->tile_panels, stride, gemm->a_lines);
+    part->tile[i][WIDTH_FULL] = emit_one_tile(e, gemm, part, height, gemm->tile_panels);
     if (gemm->remainder_panels > 1)
-      part->tile[i][WIDTH_REMAINDER] = emit_gemm_tile(e, &part->desc, height, gemm->remainder_panels, stride, gemm->a_lines);
-    if (gemm->tile_panels > 1) part->tile[i][WIDTH_ONE] = emit_gemm_tile(e, &part->desc, height, 1, stride, gemm->a_lines);
+      part->tile[i][WIDTH_REMAINDER] = emit_one_tile(e, gemm, part, height, gemm->remainder_panels);
+    if (gemm->tile_panels > 1) part->tile[i][WIDTH_ONE] = emit_one_tile(e, gemm, part, height, 1);
   }
 }
 

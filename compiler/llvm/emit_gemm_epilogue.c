@@ -109,11 +109,36 @@ void gemm_tile_begin(struct emit *e, struct gemm_tile *tile, emit_value c) {
   tile->c = gemm_offset(e, gemm_offset(e, c, tile->row, desc->c_row_stride), tile->image, desc->c_image_stride);
 }
 
+emit_value gemm_scaled(struct emit *e, emit_value sum, emit_value integers, const emit_value row[2],
+                       const emit_value column[2]) {
+  emit_value scale = emit_fmul(e, row[0], column[0]);
+  if (!e->level->dot_int8) integers = LLVMBuildNeg(e->builder, integers, "");
+  sum = emit_fma(e, row[1], LLVMBuildFNeg(e->builder, column[1], ""), sum);
+  return emit_fma(e, LLVMBuildSIToFP(e->builder, integers, e->vector, ""), scale, sum);
+}
+
+void gemm_row_scales(struct emit *e, const struct gemm_scales *scales, emit_value row, emit_value out[2]) {
+  emit_value at = gemm_offset(e, scales->a, row, scales->row_stride);
+  for (int i = 0; i < 2; i++) out[i] = emit_splat(e, emit_load_f32(e, emit_at_const(e, at, i)));
+}
+
+void gemm_column_scales(struct emit *e, const struct gemm_scales *scales, int v, emit_value out[2]) {
+  int column = v * e->level->lanes;
+  emit_value at = emit_at_const(e, scales->b, column / 16 * scales->panel_stride + column % 16);
+  for (int i = 0; i < 2; i++) out[i] = emit_load_vector(e, emit_at_const(e, at, (int64_t)i * 16), e->level->lanes);
+}
+
 void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first) {
   int lanes = e->level->lanes;
-  emit_value c_row = gemm_offset(e, tile->c, row, tile->desc->c_row_stride);
+  emit_value c_row = gemm_offset(e, tile->c, row, tile->desc->c_row_stride), row_scales[2], column_scales[2];
+  if (tile->scales != NULL) gemm_row_scales(e, tile->scales, row, row_scales);
   for (int v = 0; v < tile->vectors; v++) {
     emit_value value = emit_load_vector(e, emit_at_const(e, copy_row, v * lanes), lanes);
+    if (tile->scales != NULL) {
+      gemm_column_scales(e, tile->scales, v, column_scales);
+      value = LLVMBuildBitCast(e->builder, value, e->ivector, "");
+      value = gemm_scaled(e, emit_splat_const(e, 0), value, row_scales, column_scales);
+    }
     value = apply_stages(e, tile, first, tile->desc->stage_count, value, row, v);
     store_columns(e, tile, value, c_row, v);
   }

@@ -6,6 +6,13 @@
 #include "llvm/emit_tile.h"
 #include "llvm/kernels.h"
 
+/* Where the scales of int8 are (kernels.h, pack.h): of the tile's first row, and row_stride words on of the next; of its first
+ * panel, and panel_stride words on of the next. */
+struct gemm_scales {
+  emit_value a, b;
+  int64_t row_stride, panel_stride;
+};
+
 /* A tile of C: `rows` rows from `row` on of image `image`, `panels` panels of 16 columns from `column` on. */
 struct gemm_tile {
   const struct gemm_desc *desc;
@@ -14,6 +21,7 @@ struct gemm_tile {
   emit_value c;                            /* the tile's first element */
   emit_value mask[TILE_VECTORS_MAX];       /* NULL: all lanes are columns of C */
   emit_value operand[STAGES_MAX];          /* pointers to the tile's first element */
+  const struct gemm_scales *scales;        /* sums in memory are integers, to be scaled; NULL: floats */
 };
 
 /* Fills the rest of a tile whose first seven members are set; `c` is the first element of the whole of C. */
@@ -24,6 +32,14 @@ void gemm_tile_start(struct emit *e, const struct gemm_tile *tile, emit_value *a
 
 /* Applies the stages (but for a bias that gemm_tile_start took) and stores. */
 void gemm_tile_finish(struct emit *e, const struct gemm_tile *tile, const emit_value *acc);
+
+/* The product of integers, scaled: added to `sum`. row, column: scale and offset, scale and sum, as vectors. */
+emit_value gemm_scaled(struct emit *e, emit_value sum, emit_value integers, const emit_value row[2],
+                       const emit_value column[2]);
+
+/* Scale and offset of a row of operands, as vectors; scale and sum of vector v of the tile's columns. */
+void gemm_row_scales(struct emit *e, const struct gemm_scales *scales, emit_value row, emit_value out[2]);
+void gemm_column_scales(struct emit *e, const struct gemm_scales *scales, int v, emit_value out[2]);
 
 /* The stages from `first` on and the stores of one row of the tile, from sums in memory. */
 void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first);

@@ -1,11 +1,8 @@
 #include "llvm/emit_gemm_tile.h"
 
-#include "llvm/emit_gemm_epilogue.h"
-#include "llvm/emit_tile.h"
-
 #include <stdio.h>
 
-static struct tile_product find_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride, int64_t a_lines) {
+struct tile_product gemm_tile_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride, int64_t a_lines) {
   const struct gemm_desc *desc = tile->desc;
   emit_value a = gemm_offset(e, emit_parameter(e, 0), tile->row, desc->a_row_stride);
   struct tile_product product = {.rows = tile->rows, .vectors = tile->vectors, .last_lanes = e->level->lanes, .b_step = 16};
@@ -36,21 +33,26 @@ static struct tile_product find_product(struct emit *e, const struct gemm_tile *
   return product;
 }
 
-emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
-                          int64_t a_lines) {
+struct gemm_tile gemm_tile_function(struct emit *e, const struct gemm_desc *desc, int rows, int panels) {
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_%s_%dx%d_%s", stages, precision_name(desc->precision), rows, panels * 16, e->level->name);
   LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->pointer, e->pointer};
-  emit_value function = emit_function_begin(e, name, e->void_type, types, 9);
+  emit_function_begin(e, name, e->void_type, types, 9);
   struct gemm_tile tile = {.desc = desc, .rows = rows, .panels = panels, .vectors = panels * 16 / e->level->lanes};
   tile.operands = emit_parameter(e, 3);
   tile.image = emit_parameter(e, 4);
   tile.row = emit_parameter(e, 5);
   tile.column = emit_mul(e, emit_parameter(e, 6), emit_i64(e, 16));
   gemm_tile_begin(e, &tile, emit_parameter(e, 2));
-  struct tile_product product = find_product(e, &tile, panel_stride, a_lines);
-  emit_value acc[EMIT_CARRIED_MAX];
+  return tile;
+}
+
+emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
+                          int64_t a_lines) {
+  struct gemm_tile tile = gemm_tile_function(e, desc, rows, panels);
+  struct tile_product product = gemm_tile_product(e, &tile, panel_stride, a_lines);
+  emit_value acc[EMIT_CARRIED_MAX], function = e->function;
   gemm_tile_start(e, &tile, acc);
   emit_tile_multiply(e, &product, acc);
   gemm_tile_finish(e, &tile, acc);

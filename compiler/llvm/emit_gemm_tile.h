@@ -2,7 +2,7 @@
 #ifndef VITC_LLVM_EMIT_GEMM_TILE_H
 #define VITC_LLVM_EMIT_GEMM_TILE_H
 
-#include "llvm/kernels.h"
+#include "llvm/emit_gemm_epilogue.h"
 
 /* Function: void (const float *a, const float *b, float *c, const void *const *operands, int64_t image, int64_t row, int64_t
  * panel, const float *next_b, const float *next_a): computes rows [row, row + rows) and `panels` panels from `panel` on, never
@@ -11,5 +11,13 @@
  * second-level cache; they may be any addresses. */
 emit_value emit_gemm_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
                           int64_t a_lines);
+
+/* The same for int8. */
+emit_value emit_gemm_int8_tile(struct emit *e, const struct gemm_desc *desc, int rows, int panels, int64_t panel_stride,
+                               int64_t a_lines);
+
+/* Begins such a function, and describes its tile; what it multiplies, all of K. */
+struct gemm_tile gemm_tile_function(struct emit *e, const struct gemm_desc *desc, int rows, int panels);
+struct tile_product gemm_tile_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride, int64_t a_lines);
 
 #endif

@@ -1,12 +1,225 @@
 #include "llvm/emit_quantize.h"
 
 #include <assert.h>
+#include <math.h>
+
+/* Vectors of 32-bit lanes whose low bytes become one vector of bytes. */
+enum { PACKED = 4, VECTORS_MAX = 16 };
+
+struct quantizer {
+  const struct rows_desc *desc;
+  int64_t block; /* of the Hadamard transform, 0: none */
+  emit_value x, transformed, y;
+};
+
+/* Smallest and largest element, and NaN where any element is infinite or NaN, else 0. */
+struct range {
+  emit_value low, high, poison;
+};
 
 int64_t operand_tables(const struct target_level *level, int64_t k) {
   return pack_padded_k(PRECISION_INT8, k) / (level->dot_int8 ? 4 : 2);
 }
 
-void emit_quantize_row(struct emit *e, const struct rows_desc *desc, emit_value x, emit_value y) {
-  (void)e, (void)desc, (void)x, (void)y;
-  assert(false && "int8 rows");
+static int lanes_at(const struct emit *e, int64_t columns, int64_t column) {
+  int64_t left = columns - column;
+  return (int)(left > e->level->lanes ? e->level->lanes : left > 0 ? left : 0);
+}
+
+/* `count` vectors from `from` on, of which only the first `columns` elements exist. */
+static void load_vectors(struct emit *e, emit_value from, int64_t columns, int count, emit_value *out) {
+  for (int v = 0; v < count; v++) {
+    int64_t column = (int64_t)v * e->level->lanes;
+    int lanes = lanes_at(e, columns, column);
+    out[v] = lanes == 0 ? emit_splat_const(e, 0) : emit_load_vector(e, emit_at_const(e, from, column), lanes);
+  }
+}
+
+/* Lanes i and i ^ distance become their sum and difference. */
+static emit_value butterfly_lanes(struct emit *e, emit_value x, int distance) {
+  emit_value places[16], signs[16];
+  int lanes = e->level->lanes;
+  for (int i = 0; i < lanes; i++) {
+    places[i] = emit_i32(e, i ^ distance);
+    signs[i] = emit_f32(e, (i & distance) != 0 ? -1 : 1);
+  }
+  emit_value other =
+      LLVMBuildShuffleVector(e->builder, x, LLVMGetPoison(e->vector), LLVMConstVector(places, (unsigned)lanes), "");
+  return emit_fma(e, x, LLVMConstVector(signs, (unsigned)lanes), other);
+}
+
+/* Blocks of `block` elements times the Hadamard matrix of 1 and -1, which is not scaled: the weights' scales are. */
+static void transform(struct emit *e, int64_t block, int count, emit_value *x) {
+  for (int distance = 1; distance < e->level->lanes && distance < block; distance *= 2)
+    for (int v = 0; v < count; v++) x[v] = butterfly_lanes(e, x[v], distance);
+  for (int apart = 1; (int64_t)apart * e->level->lanes < block; apart *= 2)
+    for (int v = 0; v < count; v++) {
+      if ((v & apart) != 0) continue;
+      emit_value a = x[v], b = x[v + apart];
+      x[v] = emit_fadd(e, a, b);
+      x[v + apart] = emit_fsub(e, a, b);
+    }
+}
+
+/* One unit of `columns` elements at x; transformed, where `to` is not NULL. acc: low and high of even and odd vectors, poison.
+ */
+static void visit_unit(struct emit *e, const struct quantizer *q, emit_value from, emit_value to, int64_t columns, int count,
+                       emit_value *acc) {
+  emit_value x[VECTORS_MAX];
+  load_vectors(e, from, columns, count, x);
+  if (to != NULL) transform(e, q->block, count, x);
+  for (int v = 0; v < count; v++) {
+    int64_t column = (int64_t)v * e->level->lanes;
+    int lanes = lanes_at(e, columns, column);
+    if (lanes == 0) return;
+    if (to != NULL) emit_store_vector(e, x[v], emit_at_const(e, to, column), lanes);
+    emit_value low = emit_fmin(e, x[v], acc[v % 2]), high = emit_fmax(e, x[v], acc[2 + v % 2]);
+    bool whole = lanes == e->level->lanes;
+    acc[v % 2] = whole ? low : emit_select(e, emit_lane_mask(e, lanes), low, acc[v % 2]);
+    acc[2 + v % 2] = whole ? high : emit_select(e, emit_lane_mask(e, lanes), high, acc[2 + v % 2]);
+    acc[4] = emit_fma(e, x[v], emit_splat_const(e, 0), acc[4]);
+  }
+}
+
+static emit_value reduce_min(struct emit *e, emit_value x) {
+  return LLVMBuildFNeg(e->builder, emit_reduce_max(e, LLVMBuildFNeg(e->builder, x, "")), "");
+}
+
+/* The range of `columns` elements from `from` on, which are transformed into `to` where that is not NULL. */
+static struct range find_range(struct emit *e, const struct quantizer *q, emit_value from, emit_value to, int64_t columns) {
+  int64_t lanes = e->level->lanes, count = to != NULL && q->block > lanes ? q->block / lanes : PACKED;
+  if (to != NULL && q->block <= lanes) count = 1;
+  int64_t unit = count * lanes, whole = columns / unit * unit;
+  emit_value acc[5];
+  for (int i = 0; i < 2; i++) {
+    acc[i] = emit_splat_const(e, (double)INFINITY);
+    acc[2 + i] = emit_splat_const(e, (double)-INFINITY);
+  }
+  acc[4] = emit_splat_const(e, 0);
+  if (whole > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), unit, acc, 5, EMIT_NOT_EMPTY);
+    for (int i = 0; i < 5; i++) acc[i] = loop.carried[i];
+    visit_unit(e, q, emit_at(e, from, loop.index), to != NULL ? emit_at(e, to, loop.index) : NULL, unit, (int)count, acc);
+    emit_loop_end(e, &loop, acc);
+    for (int i = 0; i < 5; i++) acc[i] = loop.carried[i];
+  }
+  if (whole < columns)
+    visit_unit(e, q, emit_at_const(e, from, whole), to != NULL ? emit_at_const(e, to, whole) : NULL, columns - whole,
+               (int)count, acc);
+  return (struct range){reduce_min(e, emit_fmin(e, acc[0], acc[1])), emit_reduce_max(e, emit_fmax(e, acc[2], acc[3])),
+                        emit_reduce_add(e, acc[4])};
+}
+
+static emit_value to_integers(struct emit *e, emit_value x) {
+  if (e->level->lanes == 8) return emit_intrinsic(e, "llvm.x86.avx.cvt.ps2dq.256", NULL, &x, 1);
+  LLVMTypeRef i16 = LLVMInt16TypeInContext(e->context);
+  emit_value arguments[] = {x, LLVMConstNull(e->ivector), LLVMConstAllOnes(i16),
+                            emit_i32(e, 4)}; /* as the mode says: nearest */
+  return emit_intrinsic(e, "llvm.x86.avx512.mask.cvtps2dq.512", NULL, arguments, 4);
+}
+
+/* The integers of four vectors, cut to [0, 255], as bytes in order. The instructions join by 128-bit parts. */
+static emit_value to_bytes(struct emit *e, const emit_value *integers) {
+  bool wide = e->level->lanes == 16;
+  emit_value pairs[2];
+  for (int i = 0; i < 2; i++)
+    pairs[i] = emit_intrinsic(e, wide ? "llvm.x86.avx512.packssdw.512" : "llvm.x86.avx2.packssdw", NULL, &integers[2 * i], 2);
+  emit_value bytes = emit_intrinsic(e, wide ? "llvm.x86.avx512.packuswb.512" : "llvm.x86.avx2.packuswb", NULL, pairs, 2);
+  emit_value places[16];
+  int parts = e->level->lanes / 4;
+  for (int vector = 0; vector < PACKED; vector++)
+    for (int part = 0; part < parts; part++) places[vector * parts + part] = emit_i32(e, part * 4 + vector);
+  return LLVMBuildShuffleVector(e->builder, LLVMBuildBitCast(e->builder, bytes, e->ivector, ""), LLVMGetPoison(e->ivector),
+                                LLVMConstVector(places, (unsigned)e->level->lanes), "");
+}
+
+static void store_words(struct emit *e, emit_value words, emit_value to) {
+  LLVMSetAlignment(LLVMBuildStore(e->builder, words, to), 4);
+}
+
+/* Of each word of four bytes the first and third, then the second and fourth, 16 bits each. */
+static void store_pairs(struct emit *e, emit_value words, emit_value to) {
+  emit_value mask = emit_splat_i32(e, 0xff00ff), even = LLVMBuildAnd(e->builder, words, mask, "");
+  emit_value odd = LLVMBuildAnd(e->builder, LLVMBuildLShr(e->builder, words, emit_splat_i32(e, 8), ""), mask, "");
+  for (int half = 0; half < 2; half++) {
+    emit_value places[16];
+    int lanes = e->level->lanes;
+    for (int i = 0; i < lanes; i++) places[i] = emit_i32(e, half * lanes / 2 + i / 2 + (i % 2) * lanes);
+    emit_value joined = LLVMBuildShuffleVector(e->builder, even, odd, LLVMConstVector(places, (unsigned)lanes), "");
+    store_words(e, joined, emit_at_const(e, to, (int64_t)half * lanes));
+  }
+}
+
+struct scale {
+  emit_value factor, shift; /* vectors: u8 = round(x * factor + shift) */
+};
+
+static void quantize_unit(struct emit *e, const struct scale *scale, emit_value from, emit_value to, int64_t columns) {
+  emit_value x[PACKED];
+  load_vectors(e, from, columns, PACKED, x);
+  for (int v = 0; v < PACKED; v++) x[v] = to_integers(e, emit_fma(e, x[v], scale->factor, scale->shift));
+  if (e->level->dot_int8)
+    store_words(e, to_bytes(e, x), to);
+  else
+    store_pairs(e, to_bytes(e, x), to);
+}
+
+static emit_value operand_at(struct emit *e, emit_value y, emit_value column) {
+  return emit_bytes(e, y, e->level->dot_int8 ? column : emit_mul(e, column, emit_i64(e, 2)));
+}
+
+static void quantize(struct emit *e, const struct scale *scale, emit_value from, emit_value to, int64_t columns) {
+  int64_t unit = PACKED * (int64_t)e->level->lanes, whole = columns / unit * unit;
+  if (whole > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), unit, NULL, 0, EMIT_NOT_EMPTY);
+    quantize_unit(e, scale, emit_at(e, from, loop.index), operand_at(e, to, loop.index), unit);
+    emit_loop_end(e, &loop, NULL);
+  }
+  if (whole < columns)
+    quantize_unit(e, scale, emit_at_const(e, from, whole), operand_at(e, to, emit_i64(e, whole)), columns - whole);
+}
+
+/* x = step * u8 + low. Ranges too narrow to divide 255 by are one value. */
+static void quantize_range(struct emit *e, const struct range *range, emit_value from, emit_value to, emit_value table,
+                           int64_t columns) {
+  emit_value width = emit_fsub(e, range->high, range->low), least = emit_f32(e, 1e-34);
+  emit_value wide = LLVMBuildFCmp(e->builder, LLVMRealOGT, width, least, ""), zero = emit_f32(e, 0);
+  emit_value factor = emit_select(e, wide, emit_fdiv(e, emit_f32(e, 255), width), zero);
+  emit_value step = emit_select(e, wide, emit_fmul(e, width, emit_f32(e, 1.0 / 255)), zero);
+  struct scale scale = {.factor = emit_splat(e, factor)};
+  scale.shift = emit_splat(e, emit_fmul(e, LLVMBuildFNeg(e->builder, range->low, ""), factor));
+  quantize(e, &scale, from, to, columns);
+  emit_store_f32(e, emit_fadd(e, step, range->poison), table);
+  emit_store_f32(e, LLVMBuildFNeg(e->builder, range->low, ""), emit_at_const(e, table, 1));
+}
+
+static void quantize_group(struct emit *e, const struct quantizer *q, emit_value from, emit_value group, int64_t columns) {
+  emit_value begin = emit_mul(e, group, emit_i64(e, q->desc->group));
+  emit_value tables = emit_at_const(e, q->y, operand_tables(e->level, q->desc->columns));
+  from = emit_at(e, from, begin);
+  struct range range = find_range(e, q, from, NULL, columns);
+  quantize_range(e, &range, from, operand_at(e, q->y, begin), emit_at(e, tables, emit_mul(e, group, emit_i64(e, 2))), columns);
+}
+
+void emit_quantize_row(struct emit *e, const struct rows_desc *desc, emit_value x, emit_value transformed, emit_value y) {
+  struct quantizer q = {.desc = desc, .block = desc->hadamard, .y = y};
+  int64_t columns = desc->columns, group = desc->group;
+  assert(q.block <= VECTORS_MAX * (int64_t)e->level->lanes && (q.block == 0 || columns % q.block == 0) && group % 64 == 0);
+  emit_value to = q.block > 1 ? transformed : NULL, from = to != NULL ? transformed : x;
+  if (group == 0) {
+    struct range range = find_range(e, &q, x, to, columns);
+    quantize_range(e, &range, from, y, emit_at_const(e, y, operand_tables(e->level, columns)), columns);
+    return;
+  }
+  if (to != NULL) find_range(e, &q, x, to, columns);
+  int64_t whole = columns / group;
+  if (whole > 0) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), 1, NULL, 0, EMIT_NOT_EMPTY);
+    quantize_group(e, &q, from, loop.index, group);
+    emit_loop_end(e, &loop, NULL);
+  }
+  if (columns % group != 0) quantize_group(e, &q, from, emit_i64(e, whole), columns % group);
 }

@@ -10,7 +10,7 @@
 struct row {
   const struct rows_desc *desc;
   emit_value x, y, scale, bias; /* bias: NULL when there is none */
-  emit_value floats;            /* int8: the row's floats before they are quantised, on the stack */
+  emit_value floats;            /* int8: the row's floats as they are quantised, on the stack */
   emit_value centre, factor;    /* vectors: mean and 1 / deviation, or maximum and 1 / sum */
 };
 
@@ -155,7 +155,7 @@ static void emit_one_row(struct emit *e, struct row *row) {
   else
     copy_row(e, row);
   pad_result(e, row);
-  if (desc->to == PRECISION_INT8) emit_quantize_row(e, desc, whole.floats, row->y);
+  if (desc->to == PRECISION_INT8) emit_quantize_row(e, desc, whole.floats, row->floats, row->y);
 }
 
 emit_value emit_rows(struct emit *e, const struct rows_desc *desc) {

@@ -18,50 +18,76 @@ void emit_fetch(struct emit *e, emit_value pointer, int locality) {
 }
 
 enum tile_dot tile_dot(const struct target_level *level, enum precision precision) {
-  if (precision != PRECISION_BF16) return DOT_F32;
+  if (precision == PRECISION_FP32) return DOT_F32;
+  if (precision == PRECISION_INT8) return level->dot_int8 ? DOT_INT8 : DOT_INT8_WIDEN;
   return level->dot_bf16 ? DOT_BF16 : DOT_BF16_WIDEN;
 }
 
 int64_t tile_a_step(enum tile_dot dot) {
-  return dot == DOT_BF16_WIDEN ? 2 : 1;
+  return dot == DOT_BF16_WIDEN || dot == DOT_INT8_WIDEN ? 2 : 1;
+}
+
+static emit_value multiply_add(struct emit *e, enum tile_dot dot, emit_value sum, emit_value a, emit_value b) {
+  switch (dot) {
+  case DOT_BF16:
+    return emit_dot_bf16(e, sum, a, b);
+  case DOT_INT8:
+    return emit_dot_int8(e, sum, a, b);
+  case DOT_INT8_WIDEN:
+    return emit_dot_int16(e, sum, a, b);
+  default:
+    return emit_fma(e, a, b, sum);
+  }
 }
 
 /* Rows of the tile times the vectors b: a column of A, `at` elements from the product's a. */
 static void multiply_rows(struct emit *e, const struct tile_product *p, emit_value a_column, const emit_value *b,
                           emit_value *acc) {
+  bool words = p->dot != DOT_F32 && p->dot != DOT_BF16_WIDEN;
   for (int r = 0; r < p->rows; r++) {
-    emit_value from = emit_at_const(e, a_column, r * p->a_row_stride), a;
-    a = p->dot == DOT_BF16 ? emit_splat(e, LLVMBuildLoad2(e->builder, e->i32, from, ""))
-                           : emit_splat(e, emit_load_f32(e, from));
+    emit_value from = emit_at_const(e, a_column, r * p->a_row_stride);
+    emit_value a = emit_splat(e, words ? LLVMBuildLoad2(e->builder, e->i32, from, "") : emit_load_f32(e, from));
     for (int v = 0; v < p->vectors; v++) {
       emit_value *sum = &acc[r * p->vectors + v];
-      *sum = p->dot == DOT_BF16 ? emit_dot_bf16(e, *sum, a, b[v]) : emit_fma(e, a, b[v], *sum);
+      *sum = multiply_add(e, p->dot, *sum, a, b[v]);
     }
   }
+}
+
+/* One half of the words of B, as wide as a word: of two bf16 the first or second, of four s8 the first and third or the
+ * second and fourth. */
+static emit_value widen_half(struct emit *e, enum tile_dot dot, emit_value b, int half) {
+  if (dot == DOT_BF16_WIDEN) {
+    emit_value words = LLVMBuildBitCast(e->builder, b, e->ivector, "");
+    words = half == 0 ? LLVMBuildShl(e->builder, words, emit_splat_i32(e, 16), "")
+                      : LLVMBuildAnd(e->builder, words, emit_splat_i32(e, (int32_t)0xffff0000u), "");
+    return LLVMBuildBitCast(e->builder, words, e->vector, "");
+  }
+  LLVMTypeRef pairs = LLVMVectorType(LLVMInt16TypeInContext(e->context), (unsigned)e->level->lanes * 2);
+  emit_value bytes[32], eight = LLVMConstInt(LLVMInt16TypeInContext(e->context), 8, 0);
+  for (int i = 0; i < e->level->lanes * 2; i++) bytes[i] = eight;
+  eight = LLVMConstVector(bytes, (unsigned)e->level->lanes * 2);
+  b = LLVMBuildBitCast(e->builder, b, pairs, "");
+  if (half == 0) b = LLVMBuildShl(e->builder, b, eight, "");
+  return LLVMBuildAShr(e->builder, b, eight, "");
 }
 
 static void multiply_step(struct emit *e, const struct tile_product *p, emit_value k, emit_value *acc) {
   emit_value b_row = emit_at(e, p->b, emit_mul(e, k, emit_i64(e, p->b_step)));
   emit_value a_column = emit_at(e, p->a, emit_mul(e, k, emit_i64(e, tile_a_step(p->dot))));
-  emit_value b[TILE_VECTORS_MAX], words[TILE_VECTORS_MAX];
+  emit_value b[TILE_VECTORS_MAX], halves[TILE_VECTORS_MAX];
   for (int v = 0; v < p->vectors; v++)
     b[v] = emit_load_vector(e, emit_at_const(e, b_row, p->b_offset[v]), v == p->vectors - 1 ? p->last_lanes : e->level->lanes);
   for (int v = 0; p->fetch_steps > 0 && v < p->vectors; v += 16 / e->level->lanes)
     emit_fetch(e, emit_at_const(e, b_row, p->fetch_steps * p->b_step + p->b_offset[v]), 3);
-  if (p->dot != DOT_BF16_WIDEN) {
+  if (tile_a_step(p->dot) == 1) {
     multiply_rows(e, p, a_column, b, acc);
     return;
   }
-  for (int v = 0; v < p->vectors; v++) {
-    words[v] = LLVMBuildBitCast(e->builder, b[v], e->ivector, "");
-    b[v] = LLVMBuildBitCast(e->builder, LLVMBuildShl(e->builder, words[v], emit_splat_i32(e, 16), ""), e->vector, "");
+  for (int half = 0; half < 2; half++) {
+    for (int v = 0; v < p->vectors; v++) halves[v] = widen_half(e, p->dot, b[v], half);
+    multiply_rows(e, p, emit_at_const(e, a_column, half), halves, acc);
   }
-  multiply_rows(e, p, a_column, b, acc);
-  for (int v = 0; v < p->vectors; v++) {
-    emit_value high = LLVMBuildAnd(e->builder, words[v], emit_splat_i32(e, (int32_t)0xffff0000u), "");
-    b[v] = LLVMBuildBitCast(e->builder, high, e->vector, "");
-  }
-  multiply_rows(e, p, emit_at_const(e, a_column, 1), b, acc);
 }
 
 /* Spreads the fetches over the loop: a burst would hold up the loads of the tile itself. Run after run, each for a power of two
@@ -100,10 +126,12 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), unroll, acc, count, EMIT_NOT_EMPTY);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
-    emit_value turn = LLVMBuildUDiv(e->builder, loop.index, emit_i64(e, unroll), "");
+    emit_value k = product->k_begin != NULL ? emit_add(e, product->k_begin, loop.index) : loop.index;
+    int64_t all = product->k_begin != NULL ? product->k_all : looped;
+    emit_value turn = LLVMBuildUDiv(e->builder, k, emit_i64(e, unroll), "");
     for (int i = 0; i < 2; i++)
-      if (product->ahead[i].from != NULL) fetch_ahead(e, &product->ahead[i], looped / unroll, turn);
-    if (product->residual != NULL) fetch_residual(e, product, looped, loop.index);
+      if (product->ahead[i].from != NULL) fetch_ahead(e, &product->ahead[i], all / unroll, turn);
+    if (product->residual != NULL) fetch_residual(e, product, all, k);
     for (int64_t step = 0; step < unroll; step++) multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
     emit_loop_end(e, &loop, acc);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
@@ -112,8 +140,10 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
 }
 
 int tile_height(const struct target_level *level, enum precision precision) {
-  if (tile_dot(level, precision) != DOT_BF16_WIDEN) return level->mr;
-  return (level->registers - 2 * level->nv - 1) / level->nv; /* words and halves of B */
+  enum tile_dot dot = tile_dot(level, precision);
+  if (tile_a_step(dot) == 1) return level->mr;
+  int others = 2 * level->nv + (dot == DOT_INT8_WIDEN ? 3 : 1); /* words and halves of B, one of A; products of two rows */
+  return (level->registers - others) / level->nv;
 }
 
 int tile_vectors(const struct target_level *level, int rows, int wanted) {

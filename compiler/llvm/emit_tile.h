@@ -18,6 +18,8 @@ enum tile_dot {
   DOT_F32,        /* a float of A and of B */
   DOT_BF16,       /* a word of two bf16 of each, vdpbf16ps */
   DOT_BF16_WIDEN, /* two floats of A, a word of two bf16 of B */
+  DOT_INT8,       /* a word of four u8 of A and of four s8 of B, vpdpbusd; accumulators of 32-bit integers */
+  DOT_INT8_WIDEN, /* the same with A's four as two words of 16-bit numbers (kernels.h), vpmaddwd; the sums are negative */
 };
 enum tile_dot tile_dot(const struct target_level *level, enum precision precision);
 
@@ -32,6 +34,8 @@ struct tile_product {
   emit_value a, b;
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
   int64_t k;
+  int64_t k_all; /* of which this product is a part, from `k_begin` on: what is fetched meanwhile spreads over all parts; */
+  emit_value k_begin;         /* 0 and NULL: the whole. Both multiples of 8, as k is */
   int64_t fetch_steps;        /* rows of b fetched this many steps early; 0: none, the rows follow each other in memory */
   struct tile_fetch ahead[2]; /* brought into the second-level cache meanwhile */
   emit_value residual;        /* as large as the tile, fetched row by row meanwhile; NULL: none */

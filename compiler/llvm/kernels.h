@@ -36,8 +36,8 @@ enum { STAGES_MAX = 16 };
  *   fp32: k floats
  *   bf16: pack_padded_k bf16 where level->dot_bf16, else as many floats, unrounded; zeros past k
  *   int8: pack_padded_k u8 where level->dot_int8; else as many u16, of each four the first and third, then the second and
- *         fourth; any value past k. Then, from word operand_tables on, for each group two floats: scale, and scale times the
- *         zero point: x = scale * u8 - that. */
+ *         fourth; any value past k. Then, from word operand_tables on, for each group two floats, a scale and an offset:
+ *         x = scale * u8 - offset. */
 int64_t operand_tables(const struct target_level *level, int64_t k);
 
 /* ---- GEMM: C[g] (m x n) = stages(A[g] (m x k) @ B (k x n)), A in operand rows, B packed once for all levels:
@@ -111,6 +111,7 @@ struct rows_desc {
   enum op op;            /* OP_layer_normalization, OP_softmax, OP_identity */
   enum precision to;     /* of the operand rows that y becomes; fp32 for softmax */
   int64_t group;         /* int8 */
+  int64_t hadamard;      /* int8: length of the blocks that the row is transformed in (pack_hadamard), 0: none */
   int64_t rows, columns; /* of one image */
   int64_t x_row_stride, x_image_stride, y_row_stride, y_image_stride;
   float epsilon;

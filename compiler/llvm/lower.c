@@ -128,15 +128,16 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   return stage;
 }
 
-/* `from` as the rows that a product reads at `to`: normalised, in its precision, or both. */
+/* `from` as the rows that a product by `panels` reads at `to`: normalised, in its precision, or both. */
 static void operand_phase(struct lowering *l, const struct step *step, const struct view *from, const struct view *to,
-                          int64_t group) {
+                          const struct packed *panels) {
   const struct node *norm = step->has_layer_norm ? step->node->prologue[0] : NULL;
   struct rows_desc desc;
   memset(&desc, 0, sizeof desc);
   desc.op = norm != NULL ? OP_layer_normalization : OP_identity;
   desc.to = step->precision;
-  desc.group = group;
+  desc.group = panels != NULL ? panels->group : 0;
+  desc.hadamard = panels != NULL && panels->hadamard ? pack_hadamard(panels->k) : 0;
   matrix(to, &desc.rows, &desc.columns, &desc.y_row_stride);
   matrix(from, &desc.rows, &desc.columns, &desc.x_row_stride);
   desc.x_image_stride = from->image_stride;
@@ -201,7 +202,7 @@ static void gemm_calls(struct phase *phase, struct gemm_call *call) {
 static void gemm_phase(struct lowering *l, const struct step *step) {
   const struct packed *panels = &l->plan->packed[step->inputs[1].index];
   const struct view *a = step->scratch.memory != MEMORY_NONE ? &step->scratch : &step->inputs[0];
-  if (a == &step->scratch) operand_phase(l, step, &step->inputs[0], a, panels->group);
+  if (a == &step->scratch) operand_phase(l, step, &step->inputs[0], a, panels);
   struct gemm_desc desc;
   memset(&desc, 0, sizeof desc);
   desc.precision = panels->precision;
@@ -452,7 +453,7 @@ void lower_steps(struct lowering *l) {
       gemm_phase(l, step);
       break;
     case STEP_CONVERT:
-      operand_phase(l, step, &step->inputs[0], &step->out, 0);
+      operand_phase(l, step, &step->inputs[0], &step->out, NULL);
       break;
     case STEP_ATTENTION:
       attention_phases(l, step);

@@ -1,6 +1,7 @@
 /* The weights blob: which constants it holds, in which layout, and its bytes. */
 #include "ops/eval.h"
-#include "plan/planner.h"
+#include "plan/pack_int8.h"
+#include "plan/quantize.h"
 
 #include <assert.h>
 #include <string.h>
@@ -28,6 +29,10 @@ int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group) {
   return (words + 2 * pack_groups(precision, k, group)) * PANEL;
 }
 
+int64_t pack_hadamard(int64_t k) {
+  return quantize_block(k);
+}
+
 static int64_t round_up(int64_t count, int64_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
 }
@@ -49,7 +54,8 @@ static int add_packed(struct planner *p, const struct packed *packed) {
     bool same_data = other->value->data == packed->value->data && other->value->dtype == packed->value->dtype &&
                      shape_equal(&other->value->shape, &packed->value->shape);
     if (same_data && other->layout == packed->layout && other->transposed == packed->transposed &&
-        other->groups == packed->groups && other->precision == packed->precision && other->group == packed->group)
+        other->groups == packed->groups && other->precision == packed->precision && other->group == packed->group &&
+        other->hadamard == packed->hadamard && other->balance == packed->balance)
       return i;
   }
   assert(plan->packed_count < p->packed_capacity);
@@ -60,15 +66,22 @@ static int add_packed(struct planner *p, const struct packed *packed) {
 }
 
 int pack_constant(struct planner *p, const struct value *value) {
-  struct packed packed = {.value = value, .layout = PACK_ROW_MAJOR, .groups = 1};
+  return pack_divided(p, value, NULL);
+}
+
+int pack_divided(struct planner *p, const struct value *value, const float *balance) {
+  struct packed packed = {.value = value, .layout = PACK_ROW_MAJOR, .groups = 1, .balance = balance};
   packed.bytes = shape_elements(&value->shape) * (int64_t)sizeof(float);
   return add_packed(p, &packed);
 }
 
 /* `value` holds B (k, n), or with `transposed` groups x n rows of k: (groups * n, k...). */
-int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision) {
+int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision,
+                const float *balance) {
   struct packed packed = {.value = value, .layout = PACK_PANELS, .transposed = transposed, .groups = groups};
   packed.precision = precision;
+  packed.hadamard = precision == PRECISION_INT8;
+  packed.balance = balance;
   int64_t leading = value->shape.dim[0], elements = shape_elements(&value->shape);
   int64_t other = leading == 0 ? 0 : elements / leading;
   packed.n = transposed ? leading / groups : other;
@@ -92,12 +105,14 @@ static enum status write_zeros(plan_sink write, void *context, int64_t bytes) {
 
 static enum status write_row_major(const struct packed *packed, plan_sink write, void *context) {
   const struct value *value = packed->value;
-  if (value->dtype == DTYPE_F32) return write(context, value->data, (size_t)packed->bytes);
+  const float *balance = packed->balance;
+  if (value->dtype == DTYPE_F32 && balance == NULL) return write(context, value->data, (size_t)packed->bytes);
   float part[1024];
   int64_t count = packed->bytes / (int64_t)sizeof(float);
   for (int64_t i = 0; i < count; i += 1024) {
     int64_t n = count - i < 1024 ? count - i : 1024;
     for (int64_t j = 0; j < n; j++) part[j] = (float)element_load(value->dtype, value->data, i + j);
+    for (int64_t j = 0; j < n && balance != NULL; j++) part[j] /= balance[i + j];
     TRY(write(context, part, (size_t)n * sizeof *part));
   }
   return STATUS_OK;
@@ -149,13 +164,17 @@ static enum status write_panel(const struct packed *packed, const float *b, int6
   return STATUS_OK;
 }
 
-static enum status write_panels(const struct packed *packed, plan_sink write, void *context) {
+static enum status write_panels(const struct packed *packed, const struct int8_panel *int8, plan_sink write, void *context) {
   int64_t stride = pack_panel_stride(packed->precision, packed->k, packed->group) * (int64_t)sizeof(float);
   int64_t words = packed->precision == PRECISION_FP32 ? packed->k : (packed->k + 1) / 2;
   assert(packed->value->dtype == DTYPE_F32);
   for (int64_t group = 0; group < packed->groups; group++) {
     const float *b = (const float *)packed->value->data + group * packed->n * packed->k;
     for (int64_t column = 0; column < packed->n; column += PANEL) {
+      if (packed->precision == PRECISION_INT8) {
+        TRY(write_int8_panel(packed, b, column, int8, write, context));
+        continue;
+      }
       TRY(write_panel(packed, b, column, write, context));
       TRY(write_zeros(write, context, stride - words * PANEL * (int64_t)sizeof(float)));
     }
@@ -164,9 +183,10 @@ static enum status write_panels(const struct packed *packed, plan_sink write, vo
 }
 
 enum status plan_write_weights(const struct plan *plan, plan_sink write, void *context) {
+  const struct int8_panel int8 = int8_panel_of(plan);
   for (int i = 0; i < plan->packed_count; i++) {
     const struct packed *packed = &plan->packed[i];
-    TRY(packed->layout == PACK_PANELS ? write_panels(packed, write, context) : write_row_major(packed, write, context));
+    TRY(packed->layout == PACK_PANELS ? write_panels(packed, &int8, write, context) : write_row_major(packed, write, context));
     int64_t padding = (packed->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT - packed->bytes;
     TRY(write_zeros(write, context, padding));
   }

@@ -14,6 +14,9 @@ int64_t pack_padded_k(enum precision precision, int64_t k);
 /* Groups along K that have a scale each in int8; 0 in the other precisions. `group` 0: one group. */
 int64_t pack_groups(enum precision precision, int64_t k, int64_t group);
 
+/* Elements of the blocks that rows along K are transformed in by a Hadamard matrix in int8 (quantize.h). */
+int64_t pack_hadamard(int64_t k);
+
 /* Words from one panel of 16 columns of a packed B with k rows to the next. fp32: below 1,024 rows an odd number of cache
  * lines, so that the panels that one tile reads do not fall into the same sets of the first-level cache (ViT-B/16 took 3 to 5 %
  * longer without); above, panels follow without a gap, to keep large objects as small as their weights. int8: after the words

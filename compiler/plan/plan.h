@@ -55,6 +55,8 @@ struct packed {
   int64_t k, n, groups; /* PACK_PANELS: of each of `groups` matrices, one after the other */
   enum precision precision;
   int64_t group;         /* int8: length along K of what shares a scale; 0: all of K */
+  bool hadamard;         /* int8: for operand rows in blocks of pack_hadamard(k) */
+  const float *balance;  /* PACK_ROW_MAJOR: divides; int8: the operand rows are divided by it; or NULL */
   int64_t offset, bytes; /* in the weights blob; 64-byte aligned */
 };
 

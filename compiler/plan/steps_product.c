@@ -1,4 +1,5 @@
 /* MatMul and Gemm: products with packed constants, and of two computed values. */
+#include "plan/pack_int8.h"
 #include "plan/step.h"
 #include "plan/view.h"
 
@@ -30,19 +31,27 @@ const struct value *product_panels(const struct node *node, bool *out_transposed
   return b->data != NULL && b->shape.rank == 2 && b->dtype == DTYPE_F32 ? b : NULL;
 }
 
-static enum status add_layer_norm_prologue(struct planner *p, struct step *step, const struct node *norm) {
+static void add_vector(struct planner *p, struct step *step, const struct value *value, const float *balance) {
+  struct view view = {.memory = MEMORY_WEIGHTS, .shape = value->shape, .dtype = DTYPE_F32};
+  if (balance != NULL) {
+    view.index = pack_divided(p, value, balance);
+    view_dense(&view);
+    view.image_stride = 0;
+  } else {
+    view = place_of(p, value);
+  }
+  step_add_input(step, &view);
+}
+
+static enum status add_layer_norm_prologue(struct planner *p, struct step *step, const struct node *norm,
+                                           const float *balance) {
   int64_t axis = node_int(norm, "axis");
   const struct value *scale = norm->inputs[1];
   if (axis != -1 && axis != step->inputs[0].shape.rank - 1)
     return plan_refuse(p, norm, "fused along an axis other than the last");
   step->has_layer_norm = true;
-  struct view view = place_of(p, scale);
-  step_add_input(step, &view);
-  bool bias = norm->input_count > 2 && norm->inputs[2] != NULL;
-  if (bias) {
-    view = place_of(p, norm->inputs[2]);
-    step_add_input(step, &view);
-  }
+  add_vector(p, step, scale, balance);
+  if (norm->input_count > 2 && norm->inputs[2] != NULL) add_vector(p, step, norm->inputs[2], balance);
   return STATUS_OK;
 }
 
@@ -80,9 +89,39 @@ static enum status add_gemm_terms(struct planner *p, struct step *step, const st
   return STATUS_OK;
 }
 
+/* Whether only movements and elementwise operations are between the graph's inputs and `value`. */
+static bool is_of_pixels(const struct value *value) {
+  while (value->producer != NULL) {
+    switch (value->producer->op) {
+    case OP_mat_mul:
+    case OP_gemm:
+    case OP_conv:
+    case OP_attention:
+    case OP_layer_normalization:
+      return false;
+    default:
+      value = value->producer->inputs[0];
+    }
+  }
+  return true;
+}
+
+static bool is_output(const struct planner *p, const struct value *value) {
+  for (int i = 0; i < p->graph->output_count; i++)
+    if (p->graph->outputs[i] == value) return true;
+  return false;
+}
+
+/* In int8 the product of pixels and the one that gives the result stay bf16: they cost little, and an error of theirs meets
+ * all that follows or nothing that evens it out. So do small ones. */
 enum precision product_precision(const struct planner *p, const struct node *node) {
-  (void)node;
-  return p->plan->precision;
+  enum { LEAST = 64 };
+  if (p->plan->precision != PRECISION_INT8) return p->plan->precision;
+  bool transposed;
+  const struct value *b = product_panels(node, &transposed);
+  bool small = b == NULL || b->shape.dim[0] < LEAST || b->shape.dim[1] < LEAST;
+  bool pixels = node->prologue_count == 0 && is_of_pixels(node->inputs[0]);
+  return small || pixels || is_output(p, node->outputs[0]) ? PRECISION_BF16 : PRECISION_INT8;
 }
 
 /* The result in operand rows, where its readers want it so and nothing else shares its memory. */
@@ -108,10 +147,12 @@ static enum status gemm_steps(struct planner *p, const struct node *node, const 
   step_set_out(step, &target);
   step_add_input(step, &a);
   step->precision = product_precision(p, node);
-  int packed = pack_panels(p, b, transposed, 1, step->precision);
+  const struct node *norm = node->prologue_count > 0 ? node->prologue[0] : NULL;
+  const float *balance = norm != NULL && step->precision == PRECISION_INT8 ? int8_balance(p, norm, b, transposed) : NULL;
+  int packed = pack_panels(p, b, transposed, 1, step->precision, balance);
   struct view panels = {.memory = MEMORY_WEIGHTS, .index = packed, .dtype = DTYPE_F32};
   step_add_input(step, &panels);
-  if (node->prologue_count > 0) TRY(add_layer_norm_prologue(p, step, node->prologue[0]));
+  if (norm != NULL) TRY(add_layer_norm_prologue(p, step, norm, balance));
   add_operand_rows(p, step);
   if (node->op == OP_gemm) TRY(add_gemm_terms(p, step, node));
   int taken = 0;

@@ -152,5 +152,6 @@ static emit_value gelu_tanh(struct emit *e, emit_value x) {
 }
 
 emit_value emit_math_gelu(struct emit *e, emit_value x, int approximate) {
+  if (!approximate && e->level->masks && e->level->lanes == 16) return emit_math_gelu_table(e, x);
   return approximate ? gelu_tanh(e, x) : gelu_erf(e, x);
 }

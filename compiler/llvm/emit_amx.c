@@ -61,6 +61,11 @@ void emit_amx_load(struct emit *e, int tile, emit_value pointer, emit_value stri
   instruction(e, "tileloadd64", operands, 3);
 }
 
+void emit_amx_load_once(struct emit *e, int tile, emit_value pointer, emit_value stride) {
+  emit_value operands[] = {number(e, tile), pointer, stride};
+  instruction(e, "tileloaddt164", operands, 3);
+}
+
 void emit_amx_store(struct emit *e, int tile, emit_value pointer, emit_value stride) {
   emit_value operands[] = {number(e, tile), pointer, stride};
   instruction(e, "tilestored64", operands, 3);

@@ -17,6 +17,8 @@ void emit_amx_release(struct emit *e);
 void emit_amx_zero(struct emit *e, int tile);
 /* The rows of a tile from or to memory, `stride` bytes apart. */
 void emit_amx_load(struct emit *e, int tile, emit_value pointer, emit_value stride);
+/* The same from memory that is not read again soon: it leaves the first-level cache to others (tileloaddt1). */
+void emit_amx_load_once(struct emit *e, int tile, emit_value pointer, emit_value stride);
 void emit_amx_store(struct emit *e, int tile, emit_value pointer, emit_value stride);
 
 /* sum[r][j] += of each word w of row r of a and column j of row w of b: two products of bf16 in fp32 (tdpbf16ps) ... */

@@ -1,6 +1,10 @@
-/* C is computed in groups of up to three tiles of 16 rows times two panels: six tiles of sums, one of A and one of B. TMUL
- * takes as long for a tile of few rows as for 16, so all tiles are 16 rows high and the last one of an image overlaps the one
- * before it: rows that both have are the same bits, and are finished once.
+/* C is computed in groups of two tiles of 16 rows times two panels: four tiles of sums, two of A and one of B. TMUL takes as
+ * long for a tile of few rows as for 16, so all tiles are 16 rows high and the last one of an image overlaps the one before it:
+ * rows that both have are the same bits, and are finished once.
+ *
+ * A tile that is zeroed after its last use gives its physical register back. Where another thread runs on the same core there
+ * are few of them, and products wait for loads and loads for products without: the same loop then takes up to 1.7 times as
+ * long, and so does one of three tiles times two panels, which is 13 % faster where the core is this thread's alone.
  *
  * The sums of a group are stored to memory, and the stages are applied to them piece by piece during the product of the next
  * group: the vector units work while TMUL does. */
@@ -13,13 +17,13 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { GROUP_TILES = 3, GROUP_PANELS = 2, GROUP_ROWS = GROUP_TILES * AMX_ROWS, COPY_COLUMNS = GROUP_PANELS * 16 };
+enum { GROUP_TILES = 2, GROUP_PANELS = 2, GROUP_ROWS = GROUP_TILES * AMX_ROWS, COPY_COLUMNS = GROUP_PANELS * 16 };
 
 /* Panels of B that stay in the second-level cache while the rows of A pass: few where A stays there too. */
 enum { BLOCK_FEW = GROUP_PANELS, BLOCK_BYTES = 768 * 1024, A_BYTES = 1280 * 1024 };
 
-/* The registers: sums[t * GROUP_PANELS + p] are 0 to 5. */
-enum { TILE_A = 6, TILE_B = 7 };
+/* The registers: sums[t * GROUP_PANELS + p] are 0 to 3; A's tile t. */
+enum { TILE_A = GROUP_TILES * GROUP_PANELS, TILE_B = TILE_A + GROUP_TILES };
 
 /* What one group leaves to the next: its rows of C that are to be finished, and where the fetching of B has come to. */
 enum state { ROWS, IMAGE, ROW, COLUMN, PANELS, FETCH, FETCH_END, STATES };
@@ -33,6 +37,8 @@ enum {
   PARAMETER_STATE,
   PARAMETER_OPERANDS,
   PARAMETER_C,
+  PARAMETER_OUT,
+  PARAMETER_ROWS,
   PARAMETERS
 };
 
@@ -112,6 +118,17 @@ static emit_value tile_row(struct emit *e, int tiles, int t) {
   return t == tiles - 1 ? emit_parameter(e, PARAMETER_LAST) : emit_i64(e, (int64_t)t * AMX_ROWS);
 }
 
+/* The lines of C that the next group's function will write, of rows [begin, end): asked for now, so that it need not wait. */
+static void fetch_out(struct emit *e, const struct amx_gemm *gemm, emit_value begin, emit_value end) {
+  bool narrow = gemm->desc->c_operand && e->level->dot_bf16;
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value row = gemm_offset(e, emit_parameter(e, PARAMETER_OUT), loop.index, gemm->desc->c_row_stride);
+  emit_fetch_write(e, row);
+  if (!narrow) emit_fetch_write(e, emit_at_const(e, row, 16));
+  emit_loop_end(e, &loop, NULL);
+}
+
 static void fetch_ahead(struct emit *e, const struct amx_gemm *gemm, emit_value fetch, emit_value fetch_end, emit_value step) {
   emit_value from = emit_add(e, fetch, emit_mul(e, step, emit_i64(e, gemm->fetch_lines * 64)));
   struct emit_if some;
@@ -121,7 +138,7 @@ static void fetch_ahead(struct emit *e, const struct amx_gemm *gemm, emit_value 
   emit_if_end(e, &some);
 }
 
-/* The tiles of A pass down under the first panel and up under the second, so that the lowest is loaded once. */
+/* Down the tiles of A under the first panel and up under the second: a tile's last product comes as early as it can. */
 static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles, const emit_value *a, emit_value step) {
   emit_value a_stride = emit_i64(e, gemm->desc->a_row_stride * 4), b_stride = emit_i64(e, AMX_ROW_BYTES);
   emit_value k = emit_mul(e, step, emit_i64(e, AMX_ROW_BYTES / 4));
@@ -129,9 +146,11 @@ static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles
     emit_amx_load(e, TILE_B, gemm_offset(e, emit_parameter(e, PARAMETER_B + p), k, 16), b_stride);
     for (int i = 0; i < tiles; i++) {
       int t = p == 0 ? i : tiles - 1 - i;
-      if (p == 0 || i > 0) emit_amx_load(e, TILE_A, emit_at(e, a[t], k), a_stride);
-      emit_amx_dot_bf16(e, t * GROUP_PANELS + p, TILE_A, TILE_B);
+      if (p == 0) emit_amx_load_once(e, TILE_A + t, emit_at(e, a[t], k), a_stride);
+      emit_amx_dot_bf16(e, t * GROUP_PANELS + p, TILE_A + t, TILE_B);
+      if (p == GROUP_PANELS - 1) emit_amx_zero(e, TILE_A + t);
     }
+    emit_amx_zero(e, TILE_B);
   }
 }
 
@@ -144,14 +163,15 @@ static void store_sums(struct emit *e, int tiles) {
 }
 
 /* Function: void (const void *a, int64_t last, const void *b, const void *b, float *copy, int64_t *state, const void *const
- * *operands, void *c): the product of `tiles` tiles from a on and two panels, into copy; the last tile is `last` rows below a.
- * Meanwhile, the stages of the rows that the state names, and of B so much as is this group's share. */
+ * *operands, void *c, void *out, int64_t rows): the product of `tiles` tiles from a on and two panels, into copy; the last tile
+ * is `last` rows below a. Meanwhile, the stages of the rows that the state names, and of B so much as is this group's share. */
 static emit_value emit_group(struct emit *e, const struct amx_gemm *gemm, int tiles) {
   char stages[256], name[320];
   gemm_name(gemm->desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_%s_%dx%d_%s", stages, precision_name(gemm->desc->precision), tiles * AMX_ROWS, COPY_COLUMNS,
            e->level->name);
-  LLVMTypeRef types[] = {e->pointer, e->i64, e->pointer, e->pointer, e->pointer, e->pointer, e->pointer, e->pointer};
+  LLVMTypeRef types[] = {e->pointer, e->i64,     e->pointer, e->pointer, e->pointer,
+                         e->pointer, e->pointer, e->pointer, e->pointer, e->i64};
   emit_value function = emit_function_begin(e, name, e->void_type, types, PARAMETERS);
   emit_value state = emit_parameter(e, PARAMETER_STATE), a[GROUP_TILES];
   emit_value fetch = state_load(e, state, FETCH), fetch_end = state_load(e, state, FETCH_END);
@@ -166,7 +186,9 @@ static emit_value emit_group(struct emit *e, const struct amx_gemm *gemm, int ti
   multiply_step(e, gemm, tiles, a, loop.index);
   fetch_ahead(e, gemm, fetch, fetch_end, loop.index);
   emit_value begin = emit_mul(e, loop.index, share);
-  pending_finish(e, &pending, begin, emit_min(e, emit_add(e, begin, share), pending.rows));
+  emit_value end = emit_add(e, begin, share);
+  pending_finish(e, &pending, begin, emit_min(e, end, pending.rows));
+  fetch_out(e, gemm, begin, emit_min(e, end, emit_parameter(e, PARAMETER_ROWS)));
   emit_loop_end(e, &loop, NULL);
   store_sums(e, tiles);
   state_store(e, state, FETCH, emit_add(e, fetch, emit_i64(e, gemm->steps * gemm->fetch_lines * 64)));
@@ -176,7 +198,7 @@ static emit_value emit_group(struct emit *e, const struct amx_gemm *gemm, int ti
 
 /* ---- the whole */
 
-/* The group of `count` (1 to 3) tiles from `tile` on of one image, times the panels [begin, end). */
+/* The group of `count` tiles from `tile` on of one image, times the panels [begin, end). */
 static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, emit_value image, emit_value tile,
                         const emit_value *panels) {
   const struct gemm_desc *desc = gemm->desc;
@@ -185,16 +207,29 @@ static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, 
   if (desc->m > AMX_ROWS) last = emit_min(e, last, emit_sub(e, below, emit_i64(e, AMX_ROWS)));
   emit_value a = gemm_offset(e, emit_parameter(e, 0), image, desc->a_image_stride);
   a = gemm_offset(e, a, row, desc->a_row_stride);
+  emit_value rows = emit_min(e, below, emit_i64(e, (int64_t)count * AMX_ROWS));
+  emit_value c = gemm_offset(e, emit_parameter(e, 2), image, desc->c_image_stride);
+  c = gemm_offset(e, c, row, desc->c_row_stride);
+  int64_t element = desc->c_operand && e->level->dot_bf16 ? 2 : 4;
   struct emit_loop loop;
   emit_loop_begin(e, &loop, panels[0], panels[1], GROUP_PANELS, NULL, 0, EMIT_NOT_EMPTY);
   emit_value left = emit_sub(e, panels[1], loop.index);
   /* Without a second panel the first is multiplied twice. */
   emit_value width = emit_min(e, left, emit_i64(e, GROUP_PANELS)), second = emit_sub(e, width, emit_i64(e, 1));
   emit_value b = gemm_offset(e, emit_parameter(e, 1), loop.index, gemm->stride);
-  emit_value arguments[] = {
-      a, last, b, gemm_offset(e, b, second, gemm->stride), gemm->copy, gemm->state, emit_parameter(e, 3), emit_parameter(e, 2)};
+  emit_value out = emit_bytes(e, c, emit_mul(e, loop.index, emit_i64(e, 16 * element)));
+  emit_value arguments[] = {a,
+                            last,
+                            b,
+                            gemm_offset(e, b, second, gemm->stride),
+                            gemm->copy,
+                            gemm->state,
+                            emit_parameter(e, 3),
+                            emit_parameter(e, 2),
+                            out,
+                            rows};
   emit_call(e, gemm->group[count - 1], arguments, PARAMETERS);
-  state_store(e, gemm->state, ROWS, emit_min(e, below, emit_i64(e, (int64_t)count * AMX_ROWS)));
+  state_store(e, gemm->state, ROWS, rows);
   state_store(e, gemm->state, IMAGE, image);
   state_store(e, gemm->state, ROW, row);
   state_store(e, gemm->state, COLUMN, emit_mul(e, loop.index, emit_i64(e, 16)));
@@ -202,24 +237,19 @@ static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, 
   emit_loop_end(e, &loop, NULL);
 }
 
-/* Row tiles [begin, end) of one image in groups of three; of the last four, two and two. */
+/* Row tiles [begin, end) of one image. */
 static void emit_rows_of_image(struct emit *e, const struct amx_gemm *gemm, emit_value image, emit_value begin, emit_value end,
                                const emit_value *panels) {
-  emit_value groups = emit_add(e, emit_sub(e, end, begin), emit_i64(e, GROUP_TILES - 1));
-  groups = LLVMBuildSDiv(e->builder, groups, emit_i64(e, GROUP_TILES), "");
   struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_i64(e, 0), groups, 1, &begin, 1, EMIT_MAYBE_EMPTY);
-  emit_value tile = loop.carried[0], left = emit_sub(e, end, tile);
-  emit_value are_four = LLVMBuildICmp(e->builder, LLVMIntEQ, left, emit_i64(e, GROUP_TILES + 1), "");
-  emit_value count = emit_select(e, are_four, emit_i64(e, 2), emit_min(e, left, emit_i64(e, GROUP_TILES)));
+  emit_loop_begin(e, &loop, begin, end, GROUP_TILES, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value count = emit_min(e, emit_sub(e, end, loop.index), emit_i64(e, GROUP_TILES));
   for (int i = 1; i <= GROUP_TILES && i <= gemm->tiles; i++) {
     struct emit_if branch;
     emit_if_begin(e, &branch, LLVMBuildICmp(e->builder, LLVMIntEQ, count, emit_i64(e, i), ""));
-    emit_panels(e, gemm, i, image, tile, panels);
+    emit_panels(e, gemm, i, image, loop.index, panels);
     emit_if_end(e, &branch);
   }
-  emit_value next = emit_add(e, tile, count);
-  emit_loop_end(e, &loop, &next);
+  emit_loop_end(e, &loop, NULL);
 }
 
 /* The row tiles of this call for the panels [panels[0], panels[1]), which are not empty. */

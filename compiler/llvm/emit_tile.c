@@ -10,11 +10,19 @@ static int64_t unroll_of(const struct tile_product *p) {
   return p->rows * p->vectors <= 16 ? 8 : 4;
 }
 
-void emit_fetch(struct emit *e, emit_value pointer, int locality) {
+static void fetch(struct emit *e, emit_value pointer, int write, int locality) {
   LLVMTypeRef types[] = {e->pointer};
   unsigned id = LLVMLookupIntrinsicID("llvm.prefetch", strlen("llvm.prefetch"));
-  emit_value arguments[] = {pointer, emit_i32(e, 0), emit_i32(e, locality), emit_i32(e, 1)}; /* to read, data */
+  emit_value arguments[] = {pointer, emit_i32(e, write), emit_i32(e, locality), emit_i32(e, 1)}; /* 1: data */
   emit_call(e, LLVMGetIntrinsicDeclaration(e->module, id, types, 1), arguments, 4);
+}
+
+void emit_fetch(struct emit *e, emit_value pointer, int locality) {
+  fetch(e, pointer, 0, locality);
+}
+
+void emit_fetch_write(struct emit *e, emit_value pointer) {
+  fetch(e, pointer, 1, 3);
 }
 
 enum tile_dot tile_dot(const struct target_level *level, enum precision precision) {

@@ -46,6 +46,7 @@ void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit
 
 /* Asks for the cache line of a pointer, which may be any address: 3 for the first-level cache, 2 for the second. */
 void emit_fetch(struct emit *e, emit_value pointer, int locality);
+void emit_fetch_write(struct emit *e, emit_value pointer); /* into the first-level cache, to be written */
 
 /* Rows of a GEMM's tile: as many as leave registers for what a step holds besides the sums. */
 int tile_height(const struct target_level *level, enum precision precision);

@@ -1,13 +1,17 @@
-/* Speed of the kernels at ViT-B/16's shapes, each against the peak of fused multiply-adds measured in the same rounds.
+/* Speed of the kernels at ViT-B/16's shapes, each against the peak of the level's multiply-adds measured in the same rounds.
  *
- *   kernels [--level avx512] [--tile 9x3] [--rounds 20] [--huge] [--warm] [--asm] [--only fc1]
+ *   kernels [--level avx512] [--precision fp32] [--tile 9x3] [--rounds 20] [--huge] [--warm] [--asm] [--only fc1]
+ *
+ * --precision is that of the GEMMs, and what the peak counts: vfmadd231ps, vdpbf16ps, vpdpbusd, tdpbf16ps or tdpbusd.
  *
  * Weights are cold, as in a forward pass: every round reads another part of one large block. Times are the thread's own.
  * "slices" sums the best rounds of parts of the kernel (some panels, a head), which tells its speed also on a machine that
  * other programs keep busy; "best" and "median" are of whole rounds. --tile tries another tile (rows x vectors); --huge asks
  * for huge pages; --warm reads the same weights every time; --asm prints the assembly instead. */
+#include "llvm/emit_amx.h"
 #include "llvm/kernels.h"
 #include "support/jit.h"
+#include "vitc/host.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,6 +53,7 @@ struct bench_case {
 
 struct bench {
   struct target_level level;
+  enum precision precision;
   int rounds;
   bool huge, warm, assembly;
   const char *only;
@@ -71,6 +76,13 @@ static int64_t padded(int64_t columns) {
   return ((columns + 15) / 16 | 1) * 16;
 }
 
+/* Of an operand row, with its tables in int8. */
+static int64_t a_words(const struct bench *b, int64_t k) {
+  if (b->precision == PRECISION_INT8) return operand_tables(&b->level, k) + 2;
+  bool narrow = b->precision == PRECISION_BF16 && b->level.dot_bf16;
+  return narrow ? pack_words(PRECISION_BF16, k) : pack_padded_k(b->precision, k);
+}
+
 static struct bench_case *add_case(struct bench *b, const char *name, enum kind kind, double operations) {
   static struct bench_case unused;
   if (b->only != NULL && strcmp(b->only, name) != 0) return &unused;
@@ -81,9 +93,17 @@ static struct bench_case *add_case(struct bench *b, const char *name, enum kind 
 
 static void add_gemm(struct bench *b, const char *name, int64_t m, int64_t n, int64_t k, enum op second) {
   struct bench_case *c = add_case(b, name, GEMM, 2.0 * (double)(m * n * k));
-  c->gemm = (struct gemm_desc){.m = m, .n = n, .k = k, .a_row_stride = padded(k), .c_row_stride = padded(n)};
-  c->gemm.a_image_stride = m * padded(k);
-  c->gemm.c_image_stride = m * padded(n);
+  memset(&c->gemm, 0, sizeof c->gemm);
+  c->gemm.precision = b->precision;
+  c->gemm.m = m;
+  c->gemm.n = n;
+  c->gemm.k = k;
+  c->gemm.a_row_stride = padded(a_words(b, k));
+  c->gemm.a_image_stride = m * c->gemm.a_row_stride;
+  /* As in a model: what the next product reads is in its precision. */
+  c->gemm.c_operand = b->precision == PRECISION_BF16 && b->level.dot_bf16 && second != OP_add && n % 32 == 0;
+  c->gemm.c_row_stride = padded(c->gemm.c_operand ? n / 2 : n);
+  c->gemm.c_image_stride = m * c->gemm.c_row_stride;
   c->gemm.stages[c->gemm.stage_count++] = (struct stage){.op = OP_add, .kind = OPERAND_COLUMN};
   if (second == OP_gelu) c->gemm.stages[c->gemm.stage_count++] = (struct stage){.op = OP_gelu};
   if (second == OP_add)
@@ -118,6 +138,18 @@ static void add_cases(struct bench *b) {
   c->rows.x_row_stride = c->rows.y_row_stride = padded(768);
 }
 
+static bool has_dot(const struct bench *b) {
+  return (b->precision == PRECISION_BF16 && b->level.dot_bf16) || (b->precision == PRECISION_INT8 && b->level.dot_int8);
+}
+
+static bool uses_tiles(const struct bench *b) {
+  return b->level.tiles && b->precision != PRECISION_FP32;
+}
+
+static int peak_sums(const struct bench *b) {
+  return uses_tiles(b) ? AMX_TILES - 2 : b->level.registers * 3 / 4;
+}
+
 static emit_value emit_case(struct emit *e, const struct bench_case *c) {
   switch (c->kind) {
   case GEMM:
@@ -131,20 +163,41 @@ static emit_value emit_case(struct emit *e, const struct bench_case *c) {
   }
 }
 
-/* Independent multiply-adds in all but a few registers: count times 24 (or 12) of them. */
-static emit_value emit_peak(struct emit *e) {
+/* Two operations for each product of one instruction of the peak. */
+static double peak_operations(const struct bench *b) {
+  static const int in_word[PRECISION_COUNT] = {1, 2, 4};
+  int words = uses_tiles(b) ? AMX_ROWS * AMX_ROWS * AMX_ROWS : b->level.lanes;
+  return 2.0 * words * in_word[has_dot(b) ? b->precision : PRECISION_FP32];
+}
+
+static emit_value peak_step(struct emit *e, enum precision precision, emit_value sum, emit_value a, emit_value b) {
+  if (precision == PRECISION_FP32) return emit_fma(e, a, b, sum);
+  if (precision == PRECISION_BF16) return emit_dot_bf16(e, sum, a, b);
+  emit_value words[] = {sum, a, b};
+  for (int i = 0; i < 3; i++) words[i] = LLVMBuildBitCast(e->builder, words[i], e->ivector, "");
+  const char *name = e->level->lanes == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
+  return LLVMBuildBitCast(e->builder, emit_intrinsic(e, name, NULL, words, 3), e->vector, "");
+}
+
+/* Independent multiply-adds in all but a few registers: count times 24 (or 12) of them, or 6 of tiles. */
+static emit_value emit_peak(struct emit *e, const struct bench *b) {
   LLVMTypeRef types[] = {e->pointer, e->i64};
   emit_value function = emit_function_begin(e, "peak", e->void_type, types, 2), acc[EMIT_CARRIED_MAX];
-  int count = e->level->registers * 3 / 4;
-  emit_value a = emit_splat(e, emit_load_f32(e, emit_parameter(e, 0)));
-  emit_value b = emit_splat(e, emit_load_f32(e, emit_at_const(e, emit_parameter(e, 0), 1)));
+  int count = uses_tiles(b) ? 0 : peak_sums(b), rows[AMX_TILES];
+  emit_value x = emit_splat(e, emit_load_f32(e, emit_parameter(e, 0)));
+  emit_value y = emit_splat(e, emit_load_f32(e, emit_at_const(e, emit_parameter(e, 0), 1)));
   for (int i = 0; i < count; i++) acc[i] = emit_splat_const(e, i);
+  for (int t = 0; t < AMX_TILES; t++) rows[t] = AMX_ROWS;
+  if (uses_tiles(b)) emit_amx_configure(e, rows);
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_parameter(e, 1), 1, acc, count, EMIT_NOT_EMPTY);
-  for (int i = 0; i < count; i++) acc[i] = emit_fma(e, a, b, loop.carried[i]);
+  for (int i = 0; i < count; i++) acc[i] = peak_step(e, has_dot(b) ? b->precision : PRECISION_FP32, loop.carried[i], x, y);
+  for (int i = 0; uses_tiles(b) && i < peak_sums(b); i++)
+    (b->precision == PRECISION_INT8 ? emit_amx_dot_int8 : emit_amx_dot_bf16)(e, i, AMX_TILES - 2, AMX_TILES - 1);
   emit_loop_end(e, &loop, acc);
-  emit_value sum = loop.carried[0];
-  for (int i = 1; i < count; i++) sum = emit_fadd(e, sum, loop.carried[i]);
+  if (uses_tiles(b)) emit_amx_release(e);
+  emit_value sum = emit_splat_const(e, 0);
+  for (int i = 0; i < count; i++) sum = emit_fadd(e, sum, loop.carried[i]);
   emit_store_vector(e, sum, emit_parameter(e, 0), e->level->lanes);
   emit_function_end(e);
   return function;
@@ -165,7 +218,7 @@ static float *memory(const struct bench *b, size_t floats) {
 
 /* Another part of the weights each time, so that they come from where a whole model's weights come from. */
 static const float *cold_weights(struct bench *b, const struct gemm_desc *d) {
-  size_t count = (size_t)((d->n + 15) / 16 * pack_panel_stride(PRECISION_FP32, d->k, 0));
+  size_t count = (size_t)((d->n + 15) / 16 * pack_panel_stride(d->precision, d->k, d->group));
   if (b->warm || b->weight_at + count > WEIGHT_FLOATS) b->weight_at = 0;
   const float *at = b->weights + b->weight_at;
   b->weight_at += (count + 15) / 16 * 16;
@@ -214,8 +267,8 @@ static int ascending(const void *a, const void *b) {
 
 static void measure(struct bench *b, peak_function *peak) {
   float operands[64] = {1, 1e-9f};
-  int64_t count = 40000;
-  double operations = (double)count * 2 * b->level.lanes * (b->level.registers * 3 / 4);
+  int64_t count = uses_tiles(b) ? 2000 : 40000;
+  double operations = (double)count * peak_operations(b) * peak_sums(b);
   for (int round = 0; round < b->rounds; round++) {
     double start = now();
     peak(operands, count);
@@ -224,8 +277,8 @@ static void measure(struct bench *b, peak_function *peak) {
   }
   qsort(b->peak, (size_t)b->rounds, sizeof(double), ascending);
   double best = 1 / b->peak[0], median = 1 / b->peak[b->rounds / 2];
-  printf("%s %dx%d: peak %.1f GFLOP/s best, %.1f median\n", b->level.name, b->level.mr, b->level.nv * b->level.lanes,
-         best / 1e9, median / 1e9);
+  printf("%s %s %dx%d: peak %.1f GFLOP/s best, %.1f median\n", b->level.name, precision_name(b->precision), b->level.mr,
+         b->level.nv * b->level.lanes, best / 1e9, median / 1e9);
   for (int i = 0; i < b->case_count; i++) {
     struct bench_case *c = &b->cases[i];
     qsort(c->seconds, (size_t)b->rounds, sizeof(double), ascending);
@@ -254,7 +307,7 @@ static void bench_run(struct bench *b) {
   }
   if (b->assembly) return;
   jit_init(&jits[b->case_count], &b->level);
-  peak_function *peak = (peak_function *)jit_address(&jits[b->case_count], emit_peak(&jits[b->case_count].emit));
+  peak_function *peak = (peak_function *)jit_address(&jits[b->case_count], emit_peak(&jits[b->case_count].emit, b));
   b->weights = memory(b, WEIGHT_FLOATS);
   for (int i = 0; i < 3; i++) b->activations[i] = memory(b, ACTIVATION_FLOATS);
   measure(b, peak);
@@ -264,6 +317,15 @@ static bool find_level(const char *name, struct target_level *out_level) {
   for (int l = 0; l < LEVEL_COUNT; l++)
     if (strcmp(target_levels[l].name, name) == 0) {
       *out_level = target_levels[l];
+      return true;
+    }
+  return false;
+}
+
+static bool find_precision(const char *name, enum precision *out_precision) {
+  for (int p = 0; p < PRECISION_COUNT; p++)
+    if (strcmp(precision_name((enum precision)p), name) == 0) {
+      *out_precision = (enum precision)p;
       return true;
     }
   return false;
@@ -280,6 +342,7 @@ static bool parse_flag(struct bench *b, const char *name) {
 static bool parse_option(struct bench *b, const char *name, const char *value) {
   if (value == NULL) return false;
   if (strcmp(name, "--level") == 0) return find_level(value, &b->level);
+  if (strcmp(name, "--precision") == 0) return find_precision(value, &b->precision);
   if (strcmp(name, "--tile") == 0) return sscanf(value, "%dx%d", &b->level.mr, &b->level.nv) == 2;
   if (strcmp(name, "--rounds") == 0) return sscanf(value, "%d", &b->rounds) == 1 && b->rounds > 0 && b->rounds <= ROUNDS_MAX;
   if (strcmp(name, "--only") != 0) return false;
@@ -293,13 +356,15 @@ int main(int count, char **arguments) {
   for (int i = 1; i < count; i++) {
     if (parse_flag(&b, arguments[i])) continue;
     if (!parse_option(&b, arguments[i], i + 1 < count ? arguments[i + 1] : NULL)) {
-      fprintf(stderr, "usage: kernels [--level NAME] [--tile RxV] [--rounds 1..%d] [--huge] [--warm] [--asm] [--only CASE]\n",
+      fprintf(stderr,
+              "usage: kernels [--level NAME] [--precision fp32|bf16|int8] [--tile RxV] [--rounds 1..%d] [--huge] [--warm] "
+              "[--asm] [--only CASE]\n",
               ROUNDS_MAX);
       return 2;
     }
     i++;
   }
-  if (!jit_runs(&b.level)) return 4;
+  if (!jit_runs(&b.level) || (uses_tiles(&b) && vitc_cpu_request_amx() != 1)) return 4;
   bench_run(&b);
   return 0;
 }

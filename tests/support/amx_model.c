@@ -66,6 +66,11 @@ void amx_tileloadd64(uint8_t tile, const void *memory, int64_t stride) {
   for (unsigned r = 0; r < to->rows; r++) memcpy(to->data[r], (const char *)memory + (int64_t)r * stride, to->bytes);
 }
 
+/* The hint changes no result. */
+void amx_tileloaddt164(uint8_t tile, const void *memory, int64_t stride) {
+  amx_tileloadd64(tile, memory, stride);
+}
+
 void amx_tilestored64(uint8_t tile, void *memory, int64_t stride) {
   const struct tile *from = find(tile, "tilestored");
   for (unsigned r = 0; r < from->rows; r++) memcpy((char *)memory + (int64_t)r * stride, from->data[r], from->bytes);
@@ -132,10 +137,10 @@ void amx_model_install(void) {
     const char *name;
     void *function;
   } functions[] = {
-      {"amx_ldtilecfg", (void *)amx_ldtilecfg},       {"amx_tilerelease", (void *)amx_tilerelease},
-      {"amx_tilezero", (void *)amx_tilezero},         {"amx_tileloadd64", (void *)amx_tileloadd64},
-      {"amx_tilestored64", (void *)amx_tilestored64}, {"amx_tdpbf16ps", (void *)amx_tdpbf16ps},
-      {"amx_tdpbusd", (void *)amx_tdpbusd},
+      {"amx_ldtilecfg", (void *)amx_ldtilecfg},         {"amx_tilerelease", (void *)amx_tilerelease},
+      {"amx_tilezero", (void *)amx_tilezero},           {"amx_tileloadd64", (void *)amx_tileloadd64},
+      {"amx_tileloaddt164", (void *)amx_tileloaddt164}, {"amx_tilestored64", (void *)amx_tilestored64},
+      {"amx_tdpbf16ps", (void *)amx_tdpbf16ps},         {"amx_tdpbusd", (void *)amx_tdpbusd},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) LLVMAddSymbol(functions[i].name, functions[i].function);
 }

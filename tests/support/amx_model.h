@@ -17,6 +17,7 @@ void amx_ldtilecfg(const void *memory);
 void amx_tilerelease(void);
 void amx_tilezero(uint8_t tile);
 void amx_tileloadd64(uint8_t tile, const void *memory, int64_t stride);
+void amx_tileloaddt164(uint8_t tile, const void *memory, int64_t stride);
 void amx_tilestored64(uint8_t tile, void *memory, int64_t stride);
 void amx_tdpbf16ps(uint8_t sum, uint8_t a, uint8_t b);
 void amx_tdpbusd(uint8_t sum, uint8_t a, uint8_t b);

@@ -21,6 +21,9 @@ static enum status check_input(const struct graph *graph) {
   if (graph->preprocess.resize == VITC_RESIZE_UNKNOWN)
     return diag_fail(graph->diag, STATUS_INPUT, "%s: has no 'preprocess', which an 8-bit input needs for mean and std",
                      graph->file);
+  if (graph->preprocess.arithmetic == VITC_ARITHMETIC_FLOAT && graph->preprocess.resize != VITC_RESIZE_NONE)
+    return diag_fail(graph->diag, STATUS_INPUT, "%s: its pictures are resized as floats, which an 8-bit input cannot hold",
+                     graph->file);
   return STATUS_OK;
 }
 

@@ -80,6 +80,7 @@ enum status huggingface_dinov3(struct import *import) {
   struct eva_config config;
   TRY(read_config(import->config, &config));
   if (config.channels == 3) TRY(processor_read(import, &processor, config.image, &config.picture.preprocess));
+  config.picture.preprocess.arithmetic = VITC_ARITHMETIC_FLOAT; /* its processor rescales first */
   TRY(import_weights(import));
   return eva_import(import, &config);
 }

@@ -15,8 +15,10 @@ static const struct word resizes[] = {
 static const struct word filters[] = {
     {"nearest", VITC_NEAREST}, {"bilinear", VITC_BILINEAR}, {"bicubic", VITC_BICUBIC}, {"lanczos", VITC_LANCZOS}, {NULL, 0}};
 static const struct word roundings[] = {{"half_even", 0}, {"floor", 1}, {NULL, 0}};
-static const struct word arithmetics[] = {
-    {"torchvision", VITC_ARITHMETIC_TORCHVISION}, {"transformers", VITC_ARITHMETIC_TRANSFORMERS}, {NULL, 0}};
+static const struct word arithmetics[] = {{"torchvision", VITC_ARITHMETIC_TORCHVISION},
+                                          {"transformers", VITC_ARITHMETIC_TRANSFORMERS},
+                                          {"float", VITC_ARITHMETIC_FLOAT},
+                                          {NULL, 0}};
 
 /* One of the words; absent is `otherwise`, or an error when that is NULL. */
 static enum status read_word(const struct reader *r, const cJSON *object, const char *key, const struct word *words,
@@ -103,6 +105,9 @@ enum status reader_preprocess(const struct reader *r, const cJSON *object) {
   TRY(read_word(r, object, "filter", filters, p->resize == VITC_RESIZE_NONE ? "nearest" : NULL, &p->filter));
   TRY(read_word(r, object, "crop_rounding", roundings, "half_even", &p->crop_floor));
   TRY(read_word(r, object, "arithmetic", arithmetics, "torchvision", &p->arithmetic));
+  bool smooth = p->filter == VITC_BILINEAR || p->filter == VITC_BICUBIC;
+  if (p->arithmetic == VITC_ARITHMETIC_FLOAT && p->resize != VITC_RESIZE_NONE && !smooth)
+    return reject(r, "preprocess.filter: floats are resized \"bilinear\" or \"bicubic\"");
   const cJSON *rescale = cJSON_GetObjectItemCaseSensitive(object, "rescale");
   p->rescale = rescale ? rescale->valuedouble : 1.0 / 255;
   if (rescale && (!cJSON_IsNumber(rescale) || !(p->rescale > 0 && p->rescale <= 1e6)))

@@ -149,6 +149,7 @@ static void write_tensors(FILE *stream, const char *key, struct value *const *va
 static void write_preprocess(FILE *stream, const struct vitc_preprocess *p) {
   static const char *const resizes[] = {"", "none", "shortest", "exact"};
   static const char *const filters[] = {"nearest", "bilinear", "bicubic", "lanczos"};
+  static const char *const arithmetics[] = {"torchvision", "transformers", "float"};
   if (p->resize == VITC_RESIZE_UNKNOWN) return;
   fprintf(stream, "  \"preprocess\": {\"resize\": \"%s\"", resizes[p->resize]);
   bool one_edge = p->resize == VITC_RESIZE_SHORTEST && (p->resize_width == p->resize_height || p->resize_width == 0);
@@ -158,8 +159,7 @@ static void write_preprocess(FILE *stream, const struct vitc_preprocess *p) {
   if (p->crop_height)
     fprintf(stream, ", \"crop\": [%u, %u], \"crop_rounding\": \"%s\"", p->crop_height, p->crop_width,
             p->crop_floor ? "floor" : "half_even");
-  fprintf(stream, ",\n                 \"arithmetic\": \"%s\", \"rescale\": ",
-          p->arithmetic == VITC_ARITHMETIC_TRANSFORMERS ? "transformers" : "torchvision");
+  fprintf(stream, ",\n                 \"arithmetic\": \"%s\", \"rescale\": ", arithmetics[p->arithmetic]);
   emit_double(stream, p->rescale);
   fputs(", \"mean\": ", stream);
   write_floats(stream, p->mean, 3);

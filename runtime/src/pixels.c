@@ -1,6 +1,7 @@
 #include "resample.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,37 +75,76 @@ static struct crop crop_of(uint32_t size, uint32_t crop, int floor_rule) {
   return (struct crop){half, 0, crop};
 }
 
+/* What of the resized image is shown, and where in the result. */
+struct fit {
+  struct window window;
+  struct crop across, down;
+  uint32_t width, height; /* of the result */
+};
+
+static vitc_image_status fit_of(const vitc_image *image, const vitc_preprocess *preprocess, struct fit *out_fit) {
+  struct window *window = &out_fit->window;
+  *window = (struct window){0};
+  vitc_image_status status = resized_size(preprocess, image->width, image->height, &window->full_width, &window->full_height);
+  if (status != VITC_IMAGE_OK) return status;
+  out_fit->across = crop_of(window->full_width, preprocess->crop_width, preprocess->crop_floor != 0);
+  out_fit->down = crop_of(window->full_height, preprocess->crop_height, preprocess->crop_floor != 0);
+  out_fit->width = preprocess->crop_width ? preprocess->crop_width : window->full_width;
+  out_fit->height = preprocess->crop_height ? preprocess->crop_height : window->full_height;
+  window->left = out_fit->across.skip;
+  window->top = out_fit->down.skip;
+  window->width = out_fit->across.shown;
+  window->height = out_fit->down.shown;
+  return VITC_IMAGE_OK;
+}
+
 vitc_image_status vitc_image_fit(const vitc_image *image, const vitc_preprocess *preprocess, vitc_image *out_image) {
   const struct detail none = {NULL, 0};
+  struct fit fit;
   if (out_image) *out_image = (vitc_image){0};
   if (!image || !image->pixels || !preprocess || !out_image) return VITC_IMAGE_E_ARGUMENT;
-  struct window window = {0};
-  vitc_image_status status = resized_size(preprocess, image->width, image->height, &window.full_width, &window.full_height);
+  vitc_image_status status = fit_of(image, preprocess, &fit);
   if (status != VITC_IMAGE_OK) return status;
-  struct crop across = crop_of(window.full_width, preprocess->crop_width, preprocess->crop_floor != 0);
-  struct crop down = crop_of(window.full_height, preprocess->crop_height, preprocess->crop_floor != 0);
-  uint32_t width = preprocess->crop_width ? preprocess->crop_width : window.full_width;
-  uint32_t height = preprocess->crop_height ? preprocess->crop_height : window.full_height;
-  window.left = across.skip;
-  window.top = down.skip;
-  window.width = across.shown;
-  window.height = down.shown;
-  if (width == window.width && height == window.height)
-    return image_resample(image, &window, (vitc_filter)preprocess->filter, out_image);
+  uint32_t width = fit.width, height = fit.height;
+  if (width == fit.window.width && height == fit.window.height)
+    return image_resample(image, &fit.window, (vitc_filter)preprocess->filter, out_image);
 
   vitc_image shown = {0};
   status = image_alloc(width, height, out_image, &none);
-  if (status == VITC_IMAGE_OK) status = image_resample(image, &window, (vitc_filter)preprocess->filter, &shown);
+  if (status == VITC_IMAGE_OK) status = image_resample(image, &fit.window, (vitc_filter)preprocess->filter, &shown);
   if (status == VITC_IMAGE_OK) {
     memset(out_image->pixels, 0, (size_t)width * height * 3);
     for (uint32_t y = 0; y < shown.height; y++)
-      memcpy(out_image->pixels + ((size_t)(down.pad + y) * width + across.pad) * 3, shown.pixels + (size_t)y * shown.width * 3,
-             (size_t)shown.width * 3);
+      memcpy(out_image->pixels + ((size_t)(fit.down.pad + y) * width + fit.across.pad) * 3,
+             shown.pixels + (size_t)y * shown.width * 3, (size_t)shown.width * 3);
   } else {
     vitc_image_free(out_image);
   }
   vitc_image_free(&shown);
   return status;
+}
+
+/* The same of floats, and normalised: (3, height, width). */
+static vitc_image_status float_input(const vitc_image *image, const vitc_preprocess *preprocess, float *out_pixels) {
+  struct fit fit;
+  if (!(preprocess->rescale > 0)) return VITC_IMAGE_E_ARGUMENT;
+  for (size_t channel = 0; channel < 3; channel++)
+    if (!((float)preprocess->std[channel] != 0.0f)) return VITC_IMAGE_E_ARGUMENT;
+  vitc_image_status status = fit_of(image, preprocess, &fit);
+  if (status != VITC_IMAGE_OK) return status;
+  size_t count = (size_t)fit.width * fit.height;
+  memset(out_pixels, 0, 3 * count * sizeof *out_pixels);
+  struct float_target target = {out_pixels + (size_t)fit.down.pad * fit.width + fit.across.pad, fit.width, count};
+  status = image_resample_float(image, &fit.window, (vitc_filter)preprocess->filter, preprocess->rescale, &target);
+  if (status != VITC_IMAGE_OK) return status;
+  for (size_t channel = 0; channel < 3; channel++) {
+    float mean = (float)preprocess->mean[channel], std = (float)preprocess->std[channel], *plane = out_pixels + channel * count;
+    for (size_t i = 0; i < count; i++) {
+      float centred = plane[i] - mean;
+      plane[i] = centred / std;
+    }
+  }
+  return VITC_IMAGE_OK;
 }
 
 /* All 256 values of one channel, each rounded to float after every operation as the reference does. */
@@ -113,6 +153,7 @@ static void normalize_table(const vitc_preprocess *preprocess, size_t channel, f
   float divisor = (float)(1.0 / preprocess->rescale);
   for (int value = 0; value < 256; value++) {
     float scaled = preprocess->arithmetic == VITC_ARITHMETIC_TRANSFORMERS ? (float)((double)value * preprocess->rescale)
+                   : preprocess->arithmetic == VITC_ARITHMETIC_FLOAT      ? (float)value * (float)preprocess->rescale
                                                                           : (float)value / divisor;
     float centred = scaled - mean;
     table[value] = centred / std;
@@ -121,7 +162,7 @@ static void normalize_table(const vitc_preprocess *preprocess, size_t channel, f
 
 vitc_image_status vitc_image_normalize(const vitc_image *image, const vitc_preprocess *preprocess, float *out_pixels) {
   if (!image || !image->pixels || !preprocess || !out_pixels) return VITC_IMAGE_E_ARGUMENT;
-  if (preprocess->arithmetic > VITC_ARITHMETIC_TRANSFORMERS || !(preprocess->rescale > 0)) return VITC_IMAGE_E_ARGUMENT;
+  if (preprocess->arithmetic > VITC_ARITHMETIC_FLOAT || !(preprocess->rescale > 0)) return VITC_IMAGE_E_ARGUMENT;
   size_t count = (size_t)image->width * image->height;
   for (size_t channel = 0; channel < 3; channel++) {
     float table[256];
@@ -151,6 +192,10 @@ vitc_image_status vitc_image_input(const vitc_image *image, const vitc_model *mo
   vitc_image_status status = vitc_image_fit_size(&model->preprocess, image->width, image->height, &width, &height);
   if (status != VITC_IMAGE_OK) return status;
   if ((int64_t)width != wide || (int64_t)height != high) return VITC_IMAGE_E_ARGUMENT;
+
+  bool floats = model->preprocess.arithmetic == VITC_ARITHMETIC_FLOAT && model->preprocess.resize != VITC_RESIZE_NONE;
+  if (floats && model->inputs[0].dtype == VITC_U8) return VITC_IMAGE_E_ARGUMENT;
+  if (floats) return float_input(image, &model->preprocess, out_input);
 
   vitc_image fitted;
   status = vitc_image_fit(image, &model->preprocess, &fitted);

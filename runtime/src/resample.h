@@ -13,6 +13,16 @@ struct window {
 vitc_image_status image_resample(const vitc_image *image, const struct window *window, vitc_filter filter,
                                  vitc_image *out_image);
 
+/* Where the three planes of a window go: rows `stride` floats apart, planes `plane` floats apart. */
+struct float_target {
+  float *pixels;
+  size_t stride, plane;
+};
+
+/* The window of the image rescaled to floats and then resized, bilinear or bicubic. */
+vitc_image_status image_resample_float(const vitc_image *image, const struct window *window, vitc_filter filter, double rescale,
+                                       const struct float_target *target);
+
 enum { WEIGHT_BITS = 22 };
 
 /* Of outputs that follow each other, each made of neighbouring inputs: the weights of output i, in units of 2^-WEIGHT_BITS, are

@@ -42,7 +42,8 @@ void vitc_image_free(vitc_image *image);
 vitc_image_status vitc_image_resize(const vitc_image *image, uint32_t width, uint32_t height, vitc_filter filter,
                                     vitc_image *out_image);
 
-/* Resize and crop as `preprocess` says: 8-bit RGB, (height, width, 3), exactly what the float pixels are made of. */
+/* Resize and crop as `preprocess` says: 8-bit RGB, (height, width, 3), exactly what the float pixels are made of, unless those
+ * are resized as floats (VITC_ARITHMETIC_FLOAT). */
 vitc_image_status vitc_image_fit(const vitc_image *image, const vitc_preprocess *preprocess, vitc_image *out_image);
 
 /* Size of vitc_image_fit's result for an image of width x height. */

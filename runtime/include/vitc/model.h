@@ -67,8 +67,10 @@ typedef enum vitc_resize {
 typedef enum vitc_filter { VITC_NEAREST = 0, VITC_BILINEAR = 1, VITC_BICUBIC = 2, VITC_LANCZOS = 3 } vitc_filter;
 
 typedef enum vitc_arithmetic {
-  VITC_ARITHMETIC_TORCHVISION = 0, /* float32: (v / 255 - mean) / std, as torchvision's ToTensor and Normalize (timm) */
-  VITC_ARITHMETIC_TRANSFORMERS = 1 /* float32((float64 v * rescale)), then (x - mean) / std, as transformers' Pillow backend */
+  VITC_ARITHMETIC_TORCHVISION = 0,  /* float32: (v / 255 - mean) / std, as torchvision's ToTensor and Normalize (timm) */
+  VITC_ARITHMETIC_TRANSFORMERS = 1, /* float32((float64 v * rescale)), then (x - mean) / std, as transformers' Pillow backend */
+  VITC_ARITHMETIC_FLOAT = 2 /* float32 v * rescale before the resize, which is PyTorch's of floats, antialiased (bilinear or
+                               bicubic); then (x - mean) / std, as transformers' DINOv3 */
 } vitc_arithmetic;
 
 typedef struct vitc_preprocess {

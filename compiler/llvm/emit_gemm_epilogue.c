@@ -17,6 +17,7 @@ static bool needs_many_registers(const struct stage *stage) {
   case OP_gelu:
   case OP_tanh:
   case OP_sigmoid:
+  case OP_swish:
   case OP_erf:
   case OP_exp:
     return true;

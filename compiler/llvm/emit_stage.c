@@ -10,6 +10,10 @@ static emit_value binary(struct emit *e, enum op op, emit_value a, emit_value b)
     return emit_fsub(e, a, b);
   case OP_mul:
     return emit_fmul(e, a, b);
+  case OP_max:
+    return emit_fmax(e, a, b);
+  case OP_min:
+    return emit_fmin(e, a, b);
   default:
     assert(op == OP_div);
     return emit_fdiv(e, a, b);
@@ -24,6 +28,8 @@ emit_value emit_stage(struct emit *e, const struct stage *stage, emit_value x, e
     return emit_math_tanh(e, x);
   case OP_sigmoid:
     return emit_math_sigmoid(e, x);
+  case OP_swish:
+    return emit_fmul(e, x, emit_math_sigmoid(e, emit_fmul(e, x, emit_splat_const(e, (double)stage->scalar))));
   case OP_erf:
     return emit_math_erf(e, x);
   case OP_exp:
@@ -59,6 +65,12 @@ const char *stage_name(const struct stage *stage) {
     return "sigmoid";
   case OP_relu:
     return "relu";
+  case OP_swish:
+    return stage->scalar == 1 ? "silu" : "swish";
+  case OP_max:
+    return "max";
+  case OP_min:
+    return "min";
   case OP_erf:
     return "erf";
   case OP_exp:

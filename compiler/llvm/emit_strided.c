@@ -112,7 +112,7 @@ static emit_value apply_stages(struct emit *e, const struct strided_desc *desc, 
       x = emit_fmul(e, x, x);
       continue;
     }
-    struct stage stage = {.op = from->op, .running = from->running, .approximate = from->approximate};
+    struct stage stage = {.op = from->op, .running = from->running, .approximate = from->approximate, .scalar = from->scalar};
     emit_value operand = NULL;
     if (!from->unary) {
       stage.kind = from->operand < 0 ? OPERAND_SCALAR : OPERAND_MATRIX;

@@ -21,11 +21,11 @@ enum operand_kind {
 
 struct stage {
   enum op op;      /* OP_add, OP_sub, OP_mul, OP_div, OP_gelu, OP_tanh, OP_sigmoid, OP_relu, OP_erf, OP_exp, OP_sqrt, OP_neg,
-                      OP_reciprocal */
+                      OP_reciprocal, OP_max, OP_min, OP_swish */
   int running;     /* position (0 or 1) of the running value in a binary operation */
   int approximate; /* OP_gelu: 1 is tanh */
   enum operand_kind kind;
-  float scalar;
+  float scalar; /* OP_swish: alpha */
   int64_t row_stride, image_stride; /* elements */
 };
 

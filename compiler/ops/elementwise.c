@@ -24,6 +24,13 @@ enum status infer_div(struct graph *graph, struct node *node) {
   return infer_binary(graph, node, DTYPES_ARITHMETIC);
 }
 
+enum status infer_max(struct graph *graph, struct node *node) {
+  return infer_binary(graph, node, DTYPES_ARITHMETIC);
+}
+enum status infer_min(struct graph *graph, struct node *node) {
+  return infer_binary(graph, node, DTYPES_ARITHMETIC);
+}
+
 enum status infer_pow(struct graph *graph, struct node *node) {
   TRY(op_check_dtype(graph, node, 0, DTYPES_FLOAT));
   TRY(op_check_dtype(graph, node, 1, DTYPES_ARITHMETIC));
@@ -62,6 +69,10 @@ enum status infer_sigmoid(struct graph *graph, struct node *node) {
 }
 enum status infer_relu(struct graph *graph, struct node *node) {
   return infer_unary(graph, node, DTYPES_ARITHMETIC);
+}
+
+enum status infer_swish(struct graph *graph, struct node *node) {
+  return infer_unary(graph, node, DTYPES_FLOAT);
 }
 
 enum status infer_gelu(struct graph *graph, struct node *node) {

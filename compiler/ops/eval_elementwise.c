@@ -103,6 +103,16 @@ BINARY(sub, a - b, (uint64_t)a - (uint64_t)b)
 BINARY(mul, (a) * (b), (uint64_t)a *(uint64_t)b)
 BINARY(div, a / b, divide(a, b))
 
+static double larger(double a, double b) {
+  return isnan(a) || a > b ? a : b;
+}
+static double smaller(double a, double b) {
+  return isnan(a) || a < b ? a : b;
+}
+
+BINARY(max, larger(a, b), (uint64_t)(a > b ? a : b))
+BINARY(min, smaller(a, b), (uint64_t)(a < b ? a : b))
+
 void eval_pow(const struct node *node, const void *const *inputs, void *const *outputs) {
   eval_binary(node, inputs, outputs[0], pow, NULL);
 }
@@ -150,6 +160,16 @@ void eval_relu(const struct node *node, const void *const *inputs, void *const *
     eval_integers(node, inputs[0], outputs[0], false);
   else
     eval_unary(node, inputs[0], outputs[0], float_relu);
+}
+
+void eval_swish(const struct node *node, const void *const *inputs, void *const *outputs) {
+  double alpha = node_float(node, "alpha");
+  enum dtype dtype = node->inputs[0]->dtype;
+  int64_t count = shape_elements(&node->outputs[0]->shape);
+  for (int64_t i = 0; i < count; i++) {
+    double x = element_load(dtype, inputs[0], i);
+    element_store(dtype, outputs[0], i, x / (1 + exp(-alpha * x)));
+  }
 }
 
 static double gelu_erf(double x) {

@@ -1,7 +1,7 @@
 /* Requires: canonical, so that constants lie in constants.
  * Ensures: Gelu and LayerNormalization stand for their decomposed forms: x * (1 + erf(x / sqrt 2)) / 2, and with
  *          tanh(sqrt(2 / pi) * (x + 0.044715 x^3)) for the erf, in any order of the factors; (x - mean) / sqrt(var + epsilon)
- *          over the last axis, with scale and bias where they follow.
+ *          over the last axis, with scale and bias where they follow. Swish stands for x * sigmoid(alpha * x).
  * Breaks: nothing; results differ in rounding. */
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -94,6 +94,22 @@ static void compose_gelu(struct graph *graph, struct node *inner) {
   }
 }
 
+/* x * sigmoid(x), or with alpha * x for the sigmoid's. */
+static void compose_swish(struct graph *graph, struct node *sigmoid) {
+  struct node *product = only_user(graph, sigmoid->outputs[0], OP_mul);
+  struct value *argument = sigmoid->inputs[0], *constant;
+  if (product == NULL) return;
+  struct value *x = product->inputs[product->inputs[0] == sigmoid->outputs[0] ? 1 : 0];
+  double alpha = 1;
+  const struct node *scaled = producer_of(argument, OP_mul);
+  if (x != argument && (scaled == NULL || operand_beside_constant(scaled, &constant, NULL) != x ||
+                        constant->shape.rank > x->shape.rank || !constant_scalar(constant, &alpha)))
+    return;
+  struct node *swish = build_node(graph, product, OP_swish, &x, 1, product->outputs[0]->name);
+  if (alpha != 1) node_set_float(graph, swish, "alpha", alpha);
+  replace_value(graph, product->outputs[0], finish_node(graph, swish));
+}
+
 /* x of ReduceMean(x) over the last axis, kept. */
 static struct value *mean_input(const struct value *mean) {
   const struct node *node = producer_of(mean, OP_reduce_mean);
@@ -160,6 +176,7 @@ static void compose_layer_norm(struct graph *graph, struct node *quotient) {
 enum status pass_compose_ops(struct graph *graph) {
   for (struct node *node = graph->first; node != NULL; node = node->next) {
     if ((node->op == OP_erf || node->op == OP_tanh) && node_plain(node)) compose_gelu(graph, node);
+    if (node->op == OP_sigmoid && node_plain(node)) compose_swish(graph, node);
     if (node->op == OP_div && node_plain(node)) compose_layer_norm(graph, node);
   }
   sweep_dead(graph);

@@ -43,7 +43,7 @@ static int running_input(const struct node *host, const struct node *node) {
   if (output->batched != result->batched || !shape_equal(&output->shape, &result->shape)) return -1;
   if (node->input_count == 1) return 0;
   int running = node->inputs[0] == result ? 0 : 1;
-  bool commutes = node->op == OP_add || node->op == OP_mul;
+  bool commutes = node->op == OP_add || node->op == OP_mul || node->op == OP_max || node->op == OP_min;
   if (node->inputs[1 - running] == result || (running == 1 && !commutes)) return -1;
   return operand_fits(host, node->inputs[1 - running], result) ? running : -1;
 }

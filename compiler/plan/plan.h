@@ -79,7 +79,7 @@ struct step_stage {
   int approximate; /* Gelu: tanh form */
   int operand;     /* index into inputs, or -1: `scalar`, or unary */
   bool unary;
-  float scalar;
+  float scalar; /* of a binary operation; Swish: alpha */
 };
 
 enum { STEP_INPUTS_MAX = 20, STEP_STAGES_MAX = 16 };

@@ -53,6 +53,9 @@ static bool stage_supported(const struct node *fused) {
   case OP_tanh:
   case OP_sigmoid:
   case OP_relu:
+  case OP_max:
+  case OP_min:
+  case OP_swish:
   case OP_gelu:
     return true;
   case OP_pow:
@@ -90,6 +93,7 @@ enum status step_add_stage(struct planner *p, struct step *step, const struct no
   if (step->stage_count == STEP_STAGES_MAX) return plan_refuse(p, fused, "more than 16 operations fused into one");
   if (fused->op == OP_pow) return add_power(p, step, fused);
   struct step_stage stage = {.op = fused->op, .running = running, .operand = -1, .unary = fused->input_count == 1};
+  if (fused->op == OP_swish) stage.scalar = (float)node_float(fused, "alpha");
   if (fused->op == OP_gelu) stage.approximate = node_string(fused, "approximate")[0] == 't';
   if (!stage.unary) {
     const struct value *operand = fused->inputs[1 - running];

@@ -147,6 +147,8 @@ import_function import_unary, import_elementwise, import_product, import_along_a
     import_cast, import_where, import_gemm, import_is_nan, import_dropout;
 /* convolutions.c */
 import_function import_conv, import_batch_normalization, import_conv_transpose, import_global_average_pool;
+/* activations.c, pools.c */
+import_function import_extreme, import_clip, import_hard_sigmoid, import_hard_swish, import_leaky_relu, import_elu, import_pool;
 /* resize.c */
 import_function import_resize;
 /* fold.c */

@@ -316,6 +316,40 @@ def paddings(run):
     op_case(run, "Pad along axes", [helper.make_node("Pad", ["x", "pads", "", "axes"], ["y"], mode="constant")], axes, 3, 4)
 
 
+def activations(run):
+    node = helper.make_node
+    one = {"low": np.array(-0.5, np.float32), "high": np.array(0.25, np.float32), "quick": np.array(1.702, np.float32)}
+    cases = {
+        "SiLU": [node("Sigmoid", ["x"], ["s"]), node("Mul", ["x", "s"], ["y"])],
+        "quick GELU": [node("Mul", ["x", "quick"], ["m"]), node("Sigmoid", ["m"], ["s"]), node("Mul", ["x", "s"], ["y"])],
+        "Clip": [node("Clip", ["x", "low", "high"], ["y"])],
+        "Clip from above": [node("Clip", ["x", "", "high"], ["y"])],
+        "HardSigmoid": [node("HardSigmoid", ["x"], ["y"], alpha=0.3)],
+        "HardSwish": [node("HardSwish", ["x"], ["y"])],
+        "LeakyRelu": [node("LeakyRelu", ["x"], ["y"], alpha=0.2)],
+        "LeakyRelu, steep": [node("LeakyRelu", ["x"], ["y"], alpha=1.5)],
+        "Elu": [node("Elu", ["x"], ["y"], alpha=0.7)],
+        "Max": [node("Max", ["x", "low"], ["m"]), node("Min", ["m", "high"], ["y"])],
+        "gated halves": [node("Split", ["x"], ["a", "b"], axis=-1, num_outputs=2), node("Sigmoid", ["a"], ["s"]),
+                         node("Mul", ["a", "s"], ["g"]), node("Mul", ["g", "b"], ["y"])],
+    }
+    for name, nodes in cases.items():
+        op_case(run, name, nodes, one, 5, 6)
+
+
+def pools(run):
+    node = helper.make_node
+    for name, attributes in (("2", dict(kernel_shape=[2, 2], strides=[2, 2])), ("3x2", dict(kernel_shape=[3, 2])),
+                             ("padded", dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])),
+                             ("one side", dict(kernel_shape=[3, 2], strides=[2, 1], pads=[0, 1, 1, 0])),
+                             ("ceil", dict(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1))):
+        op_case(run, f"MaxPool {name}", [node("MaxPool", ["x"], ["y"], **attributes)], {}, 3, 8, 6)
+        for counts in (0, 1):
+            op_case(run, f"AveragePool {name}, padding counts {counts}",
+                    [node("AveragePool", ["x"], ["y"], count_include_pad=counts, **attributes)], {}, 3, 8, 6, opset=22)
+    op_case(run, "MaxPool dilated", [node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 3])], {}, 3, 8, 6)
+
+
 def axes(run):
     """The images leave axis 0 and come back."""
     def ints(*values):
@@ -341,7 +375,7 @@ def axes(run):
     op_case(run, "images along axis 1: Split", [there, *nodes, back], {}, 4, 6)
 
 
-PARTS = (exporters, other_forms, fusion, attentions, transposed_convolutions, normalizations, resizes, paddings, axes)
+PARTS = (exporters, other_forms, fusion, attentions, transposed_convolutions, normalizations, resizes, paddings, activations, pools, axes)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,15 @@ struct options {
   struct word_list inputs, images;
   const char *level, *weights;
   int64_t threads, batch, seed;
-  double tolerance;
+  double tolerance; /* 0: by precision */
+  int precision;
   bool per_node, json;
 };
 
-/* The contract's bound for fp32. */
-static const struct options defaults = {.batch = 1, .tolerance = 2e-5};
+static const struct options defaults = {.batch = 1};
+
+/* The contract's bounds. */
+static const double tolerances[PRECISION_COUNT] = {[PRECISION_FP32] = 2e-5, [PRECISION_BF16] = 8e-2, [PRECISION_INT8] = 2e-1};
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row rows[] = {
@@ -32,7 +35,8 @@ static const struct option_row rows[] = {
     {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, 65536, "number of random images (1)"},
     {"seed", 0, OPTION_INTEGER, "S", AT(seed), 0, INT64_MAX, "of the random images (0)"},
     {"tolerance", 0, OPTION_NUMBER, "E", AT(tolerance), 0, 0,
-     "largest absolute error over the output's standard deviation that passes (2e-5)"},
+     "largest absolute error over the output's standard deviation that passes (fp32 2e-5, bf16 8e-2, int8 2e-1)"},
+    {"precision", 0, OPTION_CHOICE, "fp32|bf16|int8", AT(precision), 0, 0, "that the graph is compiled in without M.o (fp32)"},
     {"per-node", 0, OPTION_FLAG, NULL, AT(per_node), 0, 0, "also compare every value that survives fusion"},
     {"json", 0, OPTION_FLAG, NULL, AT(json), 0, 0, "print JSON"},
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
@@ -57,7 +61,8 @@ static enum status compile_and_open(const struct invocation *invocation, const c
   compilation_init(&compilation);
   enum status status = temporary_open(&temporary, invocation->diag);
   const struct options *options = invocation->options;
-  const struct driver_options driver = {.batch_max = options->batch, .object = {.output_path = temporary.path}};
+  const struct driver_options driver = {
+      .batch_max = options->batch, .precision = (enum precision)options->precision, .object = {.output_path = temporary.path}};
   if (status == STATUS_OK) status = driver_compile(&compilation, graph, &driver, invocation->diag);
   if (status == STATUS_OK) status = machine_open(temporary.path, how, machine, invocation->diag);
   compilation_close(&compilation);
@@ -157,20 +162,23 @@ static enum status compare(const struct invocation *invocation, struct compariso
                 invocation->diag));
   struct metrics metrics[VITC_IO_MAX];
   bool within = true;
+  const enum precision precision = machine_precision(&comparison->machine);
+  const double tolerance = options->tolerance > 0 ? options->tolerance : tolerances[precision];
   for (uint32_t i = 0; i < model.output_count; i++) {
     metrics[i] = measure(comparison->expected.outputs[i], comparison->actual.outputs[i], comparison->feed.batch,
                          tensor_elements(&model.outputs[i]), model.outputs[i].rank == 2);
-    within = within && metrics[i].largest <= options->tolerance;
+    within = within && metrics[i].largest <= tolerance;
   }
   struct node_comparison nodes = {.count = 0};
   const struct machine_options how = {.threads = options->threads, .level = options->level};
-  if (options->per_node) TRY(compare_nodes(graph, &comparison->compilation, &comparison->feed, &how, &nodes, invocation->diag));
+  if (options->per_node)
+    TRY(compare_nodes(graph, &comparison->compilation, precision, &comparison->feed, &how, &nodes, invocation->diag));
   progress_end();
   if (options->json) {
     printf("{\"model\":");
     json_string(stdout, model.name);
     printf(",\"batch\":%" PRIu32, comparison->feed.batch);
-    print_member("tolerance", options->tolerance);
+    print_member("tolerance", tolerance);
     printf(",\"within\":%s,", within ? "true" : "false");
     print_json(&model, metrics);
     if (options->per_node) print_nodes_json(&nodes);
@@ -180,7 +188,7 @@ static enum status compare(const struct invocation *invocation, struct compariso
     if (options->per_node) print_nodes(&nodes);
   }
   if (within) return STATUS_OK;
-  return diag_fail(invocation->diag, STATUS_NO, "%s: past the tolerance of %g", graph, options->tolerance);
+  return diag_fail(invocation->diag, STATUS_NO, "%s: past the tolerance of %g", graph, tolerance);
 }
 
 static enum status run(const struct invocation *invocation) {

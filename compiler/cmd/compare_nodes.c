@@ -66,13 +66,13 @@ static enum status with_outputs(const struct graph *fused, const struct survivor
   return verify_graph(out_graph, "the choice of outputs");
 }
 
-static enum status open_chunk(const struct graph *fused, const struct survivor *chunk, int count,
+static enum status open_chunk(const struct graph *fused, enum precision precision, const struct survivor *chunk, int count,
                               const struct machine_options *how, struct machine *machine, struct diag *diag) {
   struct arena arena;
   struct graph graph;
   struct plan plan;
   struct temporary temporary = {.descriptor = -1};
-  const struct plan_options plan_options = {.batch_max = 1};
+  const struct plan_options plan_options = {.batch_max = 1, .precision = precision};
   arena_init(&arena);
   enum status status = with_outputs(fused, chunk, count, &arena, &graph, diag);
   if (status == STATUS_OK) status = plan_graph(&graph, &plan_options, &arena, &plan);
@@ -101,8 +101,9 @@ static enum status compare_chunk(const struct survivor *chunk, int count, const 
   return status;
 }
 
-static enum status compare_fused(struct compilation *compilation, struct compilation *fused, const struct feed *feed,
-                                 const struct machine_options *how, struct node_comparison *out_nodes, struct diag *diag) {
+static enum status compare_fused(struct compilation *compilation, struct compilation *fused, enum precision precision,
+                                 const struct feed *feed, const struct machine_options *how, struct node_comparison *out_nodes,
+                                 struct diag *diag) {
   struct survivors survivors = {.arena = &fused->arena};
   list_survivors(&fused->graph, &survivors);
   TRY(interpret_all(&fused->graph, feed, how->threads, &survivors, diag));
@@ -111,7 +112,7 @@ static enum status compare_fused(struct compilation *compilation, struct compila
     int count = survivors.count - done < VITC_IO_MAX ? survivors.count - done : VITC_IO_MAX;
     struct machine machine = {.run = NULL};
     progress_count((size_t)done, (size_t)survivors.count);
-    enum status status = open_chunk(&fused->graph, survivors.list + done, count, how, &machine, diag);
+    enum status status = open_chunk(&fused->graph, precision, survivors.list + done, count, how, &machine, diag);
     if (status == STATUS_OK) status = compare_chunk(survivors.list + done, count, feed, &machine, out_nodes, diag);
     machine_close(&machine);
     TRY(status);
@@ -121,7 +122,7 @@ static enum status compare_fused(struct compilation *compilation, struct compila
   return STATUS_OK;
 }
 
-enum status compare_nodes(const char *path, struct compilation *compilation, const struct feed *feed,
+enum status compare_nodes(const char *path, struct compilation *compilation, enum precision precision, const struct feed *feed,
                           const struct machine_options *how, struct node_comparison *out_nodes, struct diag *diag) {
   *out_nodes = (struct node_comparison){0, NULL};
   struct compilation fused;
@@ -132,7 +133,7 @@ enum status compare_nodes(const char *path, struct compilation *compilation, con
     options.passes.input_u8 = compilation->graph.inputs[0]->dtype == DTYPE_U8 && fused.graph.inputs[0]->dtype == DTYPE_F32;
     status = driver_optimize(&fused, &options, diag);
   }
-  if (status == STATUS_OK) status = compare_fused(compilation, &fused, feed, how, out_nodes, diag);
+  if (status == STATUS_OK) status = compare_fused(compilation, &fused, precision, feed, how, out_nodes, diag);
   compilation_close(&fused);
   return status;
 }

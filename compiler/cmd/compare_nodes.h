@@ -18,8 +18,9 @@ struct node_comparison {
 
 /* Fuses `path`'s graph again and compiles it with the fused nodes' results as outputs, a few at a time; `compilation` holds the
  * graph that the interpreter ran. */
-MUST_USE enum status compare_nodes(const char *path, struct compilation *compilation, const struct feed *feed,
-                                   const struct machine_options *how, struct node_comparison *out_nodes, struct diag *diag);
+MUST_USE enum status compare_nodes(const char *path, struct compilation *compilation, enum precision precision,
+                                   const struct feed *feed, const struct machine_options *how,
+                                   struct node_comparison *out_nodes, struct diag *diag);
 
 void print_nodes(const struct node_comparison *nodes);
 void print_nodes_json(const struct node_comparison *nodes);

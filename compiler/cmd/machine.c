@@ -19,15 +19,13 @@ static enum status choose_run(struct machine *machine, const char *level, struct
   machine->run = loaded->model.run;
   machine->profiled = load_profiled(loaded, level);
   if (level != NULL) TRY(load_level(loaded, level, &machine->run, diag));
-  unsigned have = target_host_features() & (machine->parallel.amx ? ~0u : ~(unsigned)TARGET_AMX_TILE);
-  for (int i = 0; i < LEVEL_COUNT; i++) {
-    const struct target_level *candidate = &target_levels[i];
-    bool wanted = level != NULL ? strcmp(candidate->name, level) == 0 : has_level(loaded, candidate->name);
-    bool runs = (candidate->requires & ~have) == 0;
-    if (wanted && runs) machine->level = candidate; /* the last one is the best */
-    if (level != NULL && wanted && !runs)
-      return diag_fail(diag, STATUS_SYSTEM, "%s: this CPU cannot run its %s path", loaded->object.path, level);
-  }
+  unsigned have = target_host_features() & (machine->parallel.amx ? ~0u : ~(unsigned)TARGET_AMX_TILE), mask = 0;
+  for (int i = 0; i < LEVEL_COUNT; i++)
+    if (level != NULL ? strcmp(target_levels[i].name, level) == 0 : has_level(loaded, target_levels[i].name)) mask |= 1u << i;
+  int best = target_best_level(mask, have);
+  if (best >= 0) machine->level = &target_levels[best];
+  if (level != NULL && mask != 0 && best < 0)
+    return diag_fail(diag, STATUS_SYSTEM, "%s: this CPU cannot run its %s path", loaded->object.path, level);
   return STATUS_OK;
 }
 
@@ -70,6 +68,13 @@ enum status machine_open(const char *path, const struct machine_options *options
   enum status status = open_parts(path, options, out_machine, diag);
   if (status != STATUS_OK) machine_close(out_machine);
   return status;
+}
+
+enum precision machine_precision(const struct machine *machine) {
+  for (int precision = PRECISION_COUNT - 1; precision > 0; precision--)
+    if (strcmp(machine->loaded.model.precision, precision_name((enum precision)precision)) == 0)
+      return (enum precision)precision;
+  return PRECISION_FP32;
 }
 
 void machine_close(struct machine *machine) {

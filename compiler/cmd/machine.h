@@ -33,6 +33,9 @@ MUST_USE enum status machine_open(const char *path, const struct machine_options
                                   struct diag *diag);
 void machine_close(struct machine *machine);
 
+/* Of the model's products. */
+enum precision machine_precision(const struct machine *machine);
+
 /* Runs `batch` <= batch_max images. */
 MUST_USE enum status machine_call(const struct machine *machine, const void *const *inputs, void *const *outputs,
                                   uint32_t batch, struct diag *diag);

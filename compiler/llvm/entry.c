@@ -139,6 +139,11 @@ static emit_value has_bits(struct emit *e, emit_value word, uint32_t bits) {
   return LLVMBuildICmp(e->builder, LLVMIntEQ, LLVMBuildAnd(e->builder, word, mask, ""), mask, "");
 }
 
+static emit_value lacks_bits(struct emit *e, emit_value word, uint32_t bits) {
+  emit_value some = LLVMBuildAnd(e->builder, word, emit_i32(e, (int32_t)bits), "");
+  return LLVMBuildICmp(e->builder, LLVMIntEQ, some, emit_i32(e, 0), "");
+}
+
 static emit_value bits_if(struct emit *e, emit_value condition, unsigned bits) {
   return emit_select(e, condition, emit_i32(e, (int32_t)bits), emit_i32(e, 0));
 }
@@ -161,6 +166,7 @@ static void emit_cpu(struct entry *entry) {
   entry->cpu = emit_function_begin(e, "cpu", e->i32, NULL, 0);
   emit_value leaf[4];
   cpuid(e, 0, 0, leaf);
+  emit_value maker = LLVMBuildICmp(e->builder, LLVMIntEQ, leaf[EBX], emit_i32(e, 0x756e6547), ""); /* "Genu" */
   return_if(e, LLVMBuildICmp(e->builder, LLVMIntULT, leaf[EAX], emit_i32(e, 7), ""), 0);
   cpuid(e, 1, 0, leaf);
   const uint32_t fma = bit(12), movbe = bit(22), popcnt = bit(23), osxsave = bit(27), avx = bit(28), f16c = bit(29);
@@ -170,7 +176,7 @@ static void emit_cpu(struct entry *entry) {
   cpuid(e, 7, 0, leaf);
   const uint32_t bmi1 = bit(3), avx2 = bit(5), bmi2 = bit(8);
   const uint32_t avx512 = bit(16) | bit(17) | bit(28) | bit(30) | bit(31); /* F, DQ, CD, BW, VL */
-  emit_value result = bits_if(e, has_fma, TARGET_FMA);
+  emit_value result = add_bits(e, bits_if(e, has_fma, TARGET_FMA), maker, TARGET_INTEL);
   result = add_bits(e, result, has_bits(e, leaf[EBX], bmi1 | avx2 | bmi2), TARGET_AVX2);
   emit_value saves_avx512 = has_bits(e, state, 0xe6), saves_tiles = has_bits(e, state, 0x60000);
   result = add_bits(e, result, both(e, saves_avx512, has_bits(e, leaf[EBX], avx512)), TARGET_AVX512);
@@ -279,12 +285,16 @@ static void emit_dispatch(struct entry *entry, const emit_value *groups, emit_va
   emit_value args = emit_parameter(e, 0);
   return_if_error(e, emit_call(e, entry->check, &args, 1));
   emit_value features = allowed_features(entry, args);
-  for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
-    if (groups[level] == NULL) continue;
-    struct early_return early = return_begin(e, usable(entry, features, level));
-    run_groups(entry, groups[level], args, counters);
-    return_end(e, early, emit_i32(e, VITC_OK));
-  }
+  for (int pass = 0; pass < 2; pass++) /* as target_best_level does */
+    for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
+      unsigned avoid = target_levels[level].avoid;
+      if (groups[level] == NULL || (pass == 1 && avoid == 0)) continue;
+      emit_value runs = usable(entry, features, level);
+      if (pass == 0 && avoid != 0) runs = both(e, runs, lacks_bits(e, features, avoid));
+      struct early_return early = return_begin(e, runs);
+      run_groups(entry, groups[level], args, counters);
+      return_end(e, early, emit_i32(e, VITC_OK));
+    }
   LLVMBuildRet(e->builder, emit_i32(e, VITC_E_CPU));
   emit_function_end(e);
 }

@@ -21,12 +21,12 @@ enum status object_levels(const char *target, enum precision precision, unsigned
   const bool native = target != NULL && strcmp(target, "native") == 0;
   const unsigned features = target_host_features();
   *out_level_mask = 0;
-  for (int level = 0; level < LEVEL_COUNT; level++) {
-    if ((target_levels[level].precisions >> precision & 1) == 0) continue;
-    if (!native)
-      *out_level_mask |= 1u << level;
-    else if ((target_levels[level].requires & ~features) == 0)
-      *out_level_mask = 1u << level;
+  for (int level = 0; level < LEVEL_COUNT; level++)
+    if ((target_levels[level].precisions >> precision & 1) != 0) *out_level_mask |= 1u << level;
+  if (native) { /* AMX is for those who have its permission */
+    int best = target_best_level(*out_level_mask, features);
+    int other = target_best_level(*out_level_mask, features & ~(unsigned)TARGET_AMX_TILE);
+    *out_level_mask = best < 0 ? 0 : 1u << best | 1u << other;
   }
   if (native && *out_level_mask == 0)
     return diag_fail(diag, STATUS_SYSTEM, "--target native: this CPU has neither AVX2 and FMA nor AVX-512");

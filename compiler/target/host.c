@@ -18,10 +18,11 @@ static uint32_t enabled_state(void) {
 }
 
 unsigned target_host_features(void) {
-  unsigned a, b, c, d, features = 0;
+  unsigned a, b, c, d, maker, other, features = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, OSXSAVE)) return 0;
   const uint32_t state = enabled_state();
   if (!has(state, STATE_AVX)) return 0;
+  if (__get_cpuid(0, &a, &maker, &other, &d) && maker == signature_INTEL_ebx) features |= TARGET_INTEL;
   if (has(c, bit_FMA)) features |= TARGET_FMA;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
   const unsigned subleaves = a;
@@ -42,3 +43,13 @@ unsigned target_host_features(void) {
   return 0;
 }
 #endif
+
+int target_best_level(unsigned level_mask, unsigned features) {
+  for (int pass = 0; pass < 2; pass++)
+    for (int level = LEVEL_COUNT - 1; level >= 0; level--) {
+      const struct target_level *candidate = &target_levels[level];
+      bool usable = (level_mask >> level & 1) != 0 && (candidate->requires & ~features) == 0;
+      if (usable && (pass == 1 || (candidate->avoid & features) == 0)) return level;
+    }
+  return -1;
+}

@@ -23,6 +23,7 @@ struct target_level {
   bool dot_int8;        /* vpdpbusd: four products of u8 and s8 and a sum in s32; without, pairs of 16 bits */
   bool tiles;           /* AMX: tdpbf16ps and tdpbusd on tiles of 16 rows of 64 bytes */
   unsigned requires;    /* CPU features that must all be present: TARGET_* bits */
+  unsigned avoid;       /* features with which a worse level is faster: taken there only when nothing else is left */
 };
 
 enum {
@@ -34,7 +35,8 @@ enum {
   TARGET_AVX_VNNI = 32,
   TARGET_AMX_TILE = 64,
   TARGET_AMX_BF16 = 128,
-  TARGET_AMX_INT8 = 256
+  TARGET_AMX_INT8 = 256,
+  TARGET_INTEL = 512 /* the maker: where vdpbf16ps takes twice the time of two fp32 multiply-adds */
 };
 
 enum target_level_id {
@@ -49,5 +51,8 @@ extern const struct target_level target_levels[LEVEL_COUNT];
 /* TARGET_* bits of the CPU that this runs on, as far as the system has enabled them. Whether the process may use AMX's tiles is
  * for the runtime to ask (vitc_cpu_request_amx). */
 unsigned target_host_features(void);
+
+/* The level of the mask (1 << level) that a CPU with these features should run; -1: it has none. */
+int target_best_level(unsigned level_mask, unsigned features);
 
 #endif

@@ -34,21 +34,55 @@ static void drop_unneeded(struct graph *graph) {
   graph_sweep_values(graph);
 }
 
-/* An output has the name by which it is asked for. */
-static struct value *named(struct graph *graph, const struct offer *offer) {
-  struct value *taken = graph_find(graph, offer->name);
-  if (taken == offer->value) return taken;
-  if (!taken) taken = graph_add_value(graph, offer->name, DTYPE_F32, &offer->value->shape, false);
-  graph_swap_names(graph, taken, offer->value);
-  return offer->value;
+bool builder_wants(const struct builder *b, const char *name) {
+  for (int i = 0; i < b->options->output_count; i++)
+    if (strcmp(b->options->outputs[i], name) == 0) return true;
+  return false;
+}
+
+/* An output has the name by which it is asked for, though without a colon, as it becomes part of files' names. */
+static struct value *named(struct graph *graph, const char *offered, struct value *value) {
+  char *name = arena_strdup(graph->arena, offered);
+  for (char *c = name; *c; c++)
+    if (*c == ':') *c = '_';
+  struct value *taken = graph_find(graph, name);
+  if (taken == value) return value;
+  if (!taken) taken = graph_add_value(graph, name, value->dtype, &value->shape, false);
+  graph_swap_names(graph, taken, value);
+  return value;
+}
+
+static enum status no_output(const struct builder *b, const char *name) {
+  const char *known = "";
+  for (int i = 0; i < b->offer_count; i++)
+    known = arena_printf(b->graph->arena, "%s%s%s", known, i ? ", " : "", b->offers[i].name);
+  return diag_fail(b->tensors->diag, STATUS_USAGE, "--output %s: this model has %s and the values of its graph", name, known);
+}
+
+/* The value that is offered under this name, or is called so in the graph. */
+static enum status add_output(struct builder *b, const char *name) {
+  struct graph *graph = b->graph;
+  struct value *value = NULL;
+  for (int i = 0; i < b->offer_count && !value; i++)
+    if (strcmp(b->offers[i].name, name) == 0) value = b->offers[i].value;
+  if (!value) value = graph_find(graph, name);
+  if (!value || !value->producer) return no_output(b, name);
+  if (graph->output_count == GRAPH_IO_MAX)
+    return diag_fail(b->tensors->diag, STATUS_USAGE, "--output: a graph has at most %d outputs", GRAPH_IO_MAX);
+  for (int i = 0; i < graph->output_count; i++)
+    if (graph->outputs[i] == value) value = builder_unary(b, name, OP_identity, value);
+  graph->outputs[graph->output_count++] = named(graph, name, value);
+  return STATUS_OK;
 }
 
 enum status builder_finish(struct builder *b) {
   struct graph *graph = b->graph;
-  graph->outputs[graph->output_count++] = named(graph, &b->offers[0]);
+  if (b->options->output_count == 0) TRY(add_output(b, b->offers[0].name));
+  for (int i = 0; i < b->options->output_count; i++) TRY(add_output(b, b->options->outputs[i]));
   drop_unneeded(graph);
   TRY(infer_graph(graph));
   TRY(verify_graph(graph, "import"));
+  if (b->options->list_tensors) tensors_list(b->tensors);
   tensors_warn_unused(b->tensors);
   return STATUS_OK;
 }

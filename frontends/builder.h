@@ -38,6 +38,8 @@ struct value *builder_begin(struct builder *b, const char *input, int64_t channe
 MUST_USE enum status builder_finish(struct builder *b);
 
 void builder_offer(struct builder *b, const char *name, struct value *value);
+/* Whether --output asks for this name: for what is only built on demand. */
+bool builder_wants(const struct builder *b, const char *name);
 
 struct shape builder_shape(int rank, int64_t a, int64_t b, int64_t c, int64_t d);
 const char *builder_join(const struct builder *b, const char *path, const char *last); /* "path.last" */
@@ -100,6 +102,7 @@ MUST_USE enum status builder_scale(struct builder *b, const char *key, const cha
 /* softmax(scale q k^T + mask) v, all (N, T, heads * d); mask NULL or (heads or 1, T, T); scale 0: 1/sqrt(d). */
 struct value *builder_attention(struct builder *b, const char *name, struct value *const *q_k_v, struct value *mask,
                                 int64_t heads, double scale);
+double builder_head_scale(int64_t head_dim); /* that of scale 0, as attention has it */
 /* The table of `rows` + height * width rows, resampled for another grid; (1, rows, dim) or, with rank 2, (rows, dim). */
 MUST_USE enum status builder_positions(struct builder *b, const char *key, int rank, int64_t prefix, const int64_t *from,
                                        const int64_t *to, int64_t dim, enum resample resample, struct value **out_table);

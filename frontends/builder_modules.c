@@ -1,5 +1,6 @@
 #include "builder.h"
 
+#include <math.h>
 #include <string.h>
 
 enum status builder_constant(struct builder *b, const char *key, enum tensor_role role, struct shape shape,
@@ -105,6 +106,10 @@ struct value *builder_attention(struct builder *b, const char *name, struct valu
   node_set_int(b->graph, node, "kv_num_heads", heads);
   if (scale != 0) node_set_float(b->graph, node, "scale", scale);
   return output;
+}
+
+double builder_head_scale(int64_t head_dim) {
+  return 1 / sqrt((double)head_dim);
 }
 
 enum status builder_positions(struct builder *b, const char *key, int rank, int64_t prefix, const int64_t *from,

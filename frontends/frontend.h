@@ -17,7 +17,10 @@ struct import_options {
   int num_classes;               /* -1: as the source; 0: features */
   bool init_random;              /* weights drawn from `seed` instead of read */
   uint64_t seed;
-  bool verbose; /* progress and choices to stderr */
+  const char *const *outputs; /* names of what the graph gives, where the source has several answers; none: its first */
+  int output_count;
+  bool verbose;      /* progress and choices to stderr */
+  bool list_tensors; /* and every tensor that is used */
 };
 
 /* One row of frontends.def. */

@@ -49,6 +49,7 @@ enum resample {
   RESAMPLE_PLAIN,         /* a = -0.75, half-pixel centres, four taps */
   RESAMPLE_ANTIALIAS,     /* a = -0.5, the filter widened when the table shrinks */
   RESAMPLE_ALIGN_CORNERS, /* a = -0.75, corners on corners */
+  RESAMPLE_OFFSET,        /* as plain, with the scale (to + 0.1) / from: the original DINOv2 */
   RESAMPLE_LINEAR,        /* two taps, half-pixel centres */
 };
 
@@ -60,6 +61,9 @@ enum arch_preprocess {
   PREPROCESS_TORCHVISION,
   PREPROCESS_TORCHVISION_LARGE, /* vit_l_16 was validated at 242 */
   PREPROCESS_IN21K,             /* the vit_model.py style */
+  PREPROCESS_DINOV2,
+  PREPROCESS_CLIP,
+  PREPROCESS_SIGLIP,
 };
 
 /* How pictures are prepared, as the source says it: for its own image size. */
@@ -117,6 +121,8 @@ MUST_USE enum status tensors_constant(struct tensors *tensors, struct graph *gra
                                       enum tensor_role role, const char *origin, struct value **out_value);
 /* What a source stores and this model does not need: not to be warned of. */
 void tensors_pass_over(struct tensors *tensors, const char *key);
+/* Each tensor on stderr, and whether it was used. */
+void tensors_list(const struct tensors *tensors);
 /* One line on stderr for what was not used. */
 void tensors_warn_unused(const struct tensors *tensors);
 const char *shape_text(struct arena *arena, const struct shape *shape); /* "[768, 3, 16, 16]" */

@@ -19,8 +19,9 @@ static double cubic(double x, double a) {
 
 /* Coordinates in float32, as PyTorch has them: at 384 pixels their rounding is the largest of all errors, and a checkpoint is
  * used with the source's. Weights and sums are double. */
-static float scale_of(int64_t in, int64_t out, bool align_corners) {
-  if (align_corners) return out > 1 ? (float)(in - 1) / (float)(out - 1) : 0;
+static float scale_of(int64_t in, int64_t out, enum resample resample) {
+  if (resample == RESAMPLE_OFFSET) return (float)(1.0 / (double)((float)((double)out + 0.1) / (float)in));
+  if (resample == RESAMPLE_ALIGN_CORNERS) return out > 1 ? (float)(in - 1) / (float)(out - 1) : 0;
   return (float)in / (float)out;
 }
 
@@ -60,7 +61,7 @@ static void antialias_taps(struct taps *taps, float scale, int64_t in, int64_t a
 static struct taps *make_taps(struct arena *arena, int64_t in, int64_t out, enum resample resample) {
   struct taps *taps = arena_array(arena, (size_t)out, sizeof *taps);
   size_t room = 8 + 4 * (size_t)(in / out + 1);
-  float scale = scale_of(in, out, resample == RESAMPLE_ALIGN_CORNERS);
+  float scale = scale_of(in, out, resample);
   double *weights = arena_array(arena, (size_t)out * room, sizeof *weights);
   for (int64_t i = 0; i < out; i++) {
     taps[i].weights = weights + (size_t)i * room;
@@ -114,6 +115,8 @@ const char *resample_text(enum resample resample) {
     return "bicubic without antialiasing, as transformers";
   case RESAMPLE_ANTIALIAS:
     return "antialiased bicubic, as timm";
+  case RESAMPLE_OFFSET:
+    return "bicubic with an offset of 0.1, as the original DINOv2";
   case RESAMPLE_ALIGN_CORNERS:
     return "bicubic with aligned corners, as torchvision";
   case RESAMPLE_LINEAR:

@@ -6,6 +6,8 @@
 static const double inception[3] = {0.5, 0.5, 0.5};
 static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
 
+static const double clip_mean[] = {0.48145466, 0.4578275, 0.40821073}, clip_std[] = {0.26862954, 0.26130258, 0.27577711};
+
 static const struct {
   double crop_pct, crop_pct_384; /* images of 384 and more are validated without a margin where the second is 1 */
   const double *mean, *std;
@@ -17,6 +19,9 @@ static const struct {
     /* 224 / 0.9256 is 242 */
     [PREPROCESS_TORCHVISION_LARGE] = {0.9256, 0.9256, imagenet_mean, imagenet_std, VITC_BILINEAR},
     [PREPROCESS_IN21K] = {0.875, 0.875, inception, inception, VITC_BILINEAR},
+    [PREPROCESS_DINOV2] = {1.0, 1.0, imagenet_mean, imagenet_std, VITC_BICUBIC},
+    [PREPROCESS_CLIP] = {1.0, 1.0, clip_mean, clip_std, VITC_BICUBIC},
+    [PREPROCESS_SIGLIP] = {0.9, 0.9, inception, inception, VITC_BICUBIC},
 };
 
 static void use_defaults(struct picture *picture, const int64_t *from) {

@@ -130,6 +130,23 @@ enum status tensors_constant(struct tensors *tensors, struct graph *graph, const
   return STATUS_OK;
 }
 
+/* A name from a file, with its control characters masked. */
+static const char *printable(struct arena *arena, const char *name) {
+  char *text = arena_strdup(arena, name);
+  for (char *c = text; *c; c++)
+    if ((unsigned char)*c < 32 || *c == 127) *c = '?';
+  return text;
+}
+
+void tensors_list(const struct tensors *tensors) {
+  if (tensors->random) return;
+  for (size_t i = 0; i < tensors->weights->count; i++) {
+    const struct weight *weight = &tensors->weights->tensors[i];
+    fprintf(stderr, "vitc: %-8s %s %s %s\n", tensors->used[i] ? "used" : "not used", printable(tensors->arena, weight->name),
+            dtype_name(weight->dtype), shape_text(tensors->arena, &weight->shape));
+  }
+}
+
 void tensors_pass_over(struct tensors *tensors, const char *key) {
   const struct weight *weight = tensors->random ? NULL : weights_find(tensors->weights, key);
   if (weight) tensors->used[weight - tensors->weights->tensors] = true;
@@ -144,14 +161,6 @@ static bool is_bookkeeping(const char *name) {
     if (length >= ending && strcmp(name + length - ending, endings[i]) == 0) return true;
   }
   return false;
-}
-
-/* A name from a file, with its control characters masked. */
-static const char *printable(struct arena *arena, const char *name) {
-  char *text = arena_strdup(arena, name);
-  for (char *c = text; *c; c++)
-    if ((unsigned char)*c < 32 || *c == 127) *c = '?';
-  return text;
 }
 
 void tensors_warn_unused(const struct tensors *tensors) {

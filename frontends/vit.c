@@ -35,7 +35,12 @@ static enum status check_parts(const struct vit_config *config, struct diag *dia
                {config->two_heads, PART_DISTILLATION_HEAD, "distillation head"},
                {config->pooled_norm, PART_POOLED_NORM, "norm after pooling"},
                {config->pre_logits != 0, PART_PRE_LOGITS, "linear + tanh before the head"},
-               {config->layer_scale, PART_SCALE1, "layer scale"}};
+               {config->layer_scale, PART_SCALE1, "layer scale"},
+               {config->registers != 0, PART_REGISTERS, "registers"},
+               {config->pre_norm, PART_PRE_NORM, "norm before the blocks"},
+               {config->qk_norm, PART_QUERY_NORM, "norms of queries and keys"},
+               {config->relative, PART_RELATIVE, "relative position biases"},
+               {config->pool == POOL_MAP, PART_PROBE, "attention pooling"}};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (parts[i].wanted && !config->family->keys[parts[i].part])
       return diag_fail(diag, STATUS_USAGE, "%s: models with the keys of %s have no %s", config->origin, config->family->name,
@@ -47,6 +52,12 @@ static enum status recognise(struct vit_config *config, struct tensors *tensors)
   if (tensors->random) {
     tensors_find_prefix(tensors, config->family->prefixes, config->family->keys[PART_PATCH], "weight");
     return STATUS_OK;
+  }
+  if (config->family_given) {
+    const struct family *given = config->family;
+    if (tensors_find_prefix(tensors, given->prefixes, given->keys[PART_PATCH], "weight")) return STATUS_OK;
+    return diag_fail(tensors->diag, STATUS_INPUT, "%s: no tensor %s, which %s has", tensors->file,
+                     tensors_spell(tensors, given->keys[PART_PATCH], 0, "weight"), config->origin);
   }
   const struct family *family = vit_recognise(tensors);
   if (!family)
@@ -73,7 +84,13 @@ static enum status set_classes(struct vit_config *config, const struct import_op
   return STATUS_OK;
 }
 
+static const char *relative_text(const struct vit_config *config) {
+  return config->family == &families[FAMILY_hf_beit] ? "linear, as transformers" : "linear at growing distances, as timm";
+}
+
 static void report(const struct vit_config *config, const struct tensors *tensors, const struct graph *graph) {
+  static const char *const pools[] = {"token", "mean", "attention", "token and mean"};
+  static const char *const activations[] = {"", ", tanh GELU", ", QuickGELU", ", SiLU", ", ReLU"};
   const struct shape *image = &graph->inputs[0]->shape;
   fprintf(stderr,
           "vitc: %s (%s keys%s): width %lld, depth %lld, %lld heads of %lld, MLP %lld, patch %lldx%lld, image %lldx%lld, ",
@@ -84,14 +101,21 @@ static void report(const struct vit_config *config, const struct tensors *tensor
     fprintf(stderr, "%lld classes%s", (long long)config->classes, config->two_heads ? " by two heads" : "");
   else
     fprintf(stderr, "features");
-  fprintf(stderr, ", %s pooling%s%s%s\n", config->mean_pool ? "mean" : "token", config->pre_logits ? ", linear + tanh" : "",
-          config->qkv_bias ? "" : ", no QKV bias", config->layer_scale ? ", layer scale" : "");
+  fprintf(stderr, ", %s pooling%s%s%s%s%s%s%s", pools[config->pool], config->pre_logits ? ", linear + tanh" : "",
+          config->embed ? ", projection" : "", config->qkv_bias ? "" : ", no QKV bias",
+          config->layer_scale ? ", layer scale" : "", config->gated ? ", SwiGLU" : activations[config->activation],
+          config->qk_norm ? ", norms of queries and keys" : "",
+          config->relative || config->shared_relative ? ", relative position biases" : "");
+  if (config->registers) fprintf(stderr, ", %lld registers", (long long)config->registers);
+  for (int i = 0; i < graph->output_count; i++) fprintf(stderr, "%s%s", i ? ", " : "; gives ", graph->outputs[i]->name);
+  fputc('\n', stderr);
   if (image->dim[2] / config->patch_height != config->image_height / config->patch_height ||
       image->dim[3] / config->patch_width != config->image_width / config->patch_width)
-    fprintf(stderr, "vitc: position table resampled from %lldx%lld to %lldx%lld: %s\n",
+    fprintf(stderr, "vitc: %s resampled from %lldx%lld to %lldx%lld: %s\n",
+            config->no_position ? "relative positions" : "position table",
             (long long)(config->image_height / config->patch_height), (long long)(config->image_width / config->patch_width),
             (long long)(image->dim[2] / config->patch_height), (long long)(image->dim[3] / config->patch_width),
-            resample_text(config->family->resample));
+            config->no_position ? relative_text(config) : resample_text(config->family->resample));
 }
 
 /* Labels and preprocessing go with the graph; the rest of the outputs' checks is every builder's. */

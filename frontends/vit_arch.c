@@ -6,28 +6,52 @@
 #include <string.h>
 
 const struct family families[FAMILY_COUNT] = {
-#define FAMILY(id, family_name, family_prefixes, family_epsilon, family_resample, family_input, ...) \
-  [FAMILY_##id] = {family_name, family_prefixes, family_epsilon, family_resample, family_input, {__VA_ARGS__}},
+#define FAMILY(id, family_name, family_prefixes, family_mark, family_epsilon, family_resample, family_input, ...) \
+  [FAMILY_##id] = {family_name, family_prefixes, family_mark, family_epsilon, family_resample, family_input, {__VA_ARGS__}},
 #include "families.def"
 #undef FAMILY
 };
 
-struct arch_row {
-  const char *prefix;
-  int family;
-  int64_t dim, depth, heads, mlp;
-  bool distilled;
-  enum arch_preprocess preprocess;
+enum group {
+  GROUP_PLAIN = 1,
+  GROUP_DINOV2 = 2,
+  GROUP_TOWER = 4,
+  GROUP_DEIT = 8,
+  GROUP_DISTILLED = 16,
+  GROUP_DEIT3 = 32,
+  GROUP_BEIT = 64,
+  GROUP_BEITV2 = 128,
+  GROUP_TORCHVISION = 256,
+  GROUP_TORCHVISION_LARGE = 512,
 };
 
-static const struct arch_row rows[] = {
-#define ARCH(prefix, family, dim, depth, heads, mlp, distilled, preprocess) \
-  {prefix, FAMILY_##family, dim, depth, heads, mlp, distilled, preprocess},
+enum style_id {
+#define STYLE(id, ...) STYLE_##id,
 #include "archs.def"
-#undef ARCH
 };
 
-enum { ROW_COUNT = sizeof rows / sizeof *rows, CLASSES_IN1K = 1000, CLASSES_IN21K = 21843, IMAGE_MAX = 16384 };
+static const struct style {
+  enum style_id id;
+  unsigned group;
+  const char *middle;
+  int64_t image;
+  enum arch_preprocess preprocess;
+} styles[] = {
+#define STYLE(id, group, middle, image, preprocess) {STYLE_##id, group, middle, image, preprocess},
+#include "archs.def"
+};
+
+static const struct arch_row {
+  const char *prefix;
+  unsigned groups;
+  int64_t dim, depth, heads, mlp;
+} rows[] = {
+#define ARCH(prefix, groups, dim, depth, heads, mlp) {prefix, groups, dim, depth, heads, mlp},
+#include "archs.def"
+};
+
+enum { STYLE_COUNT = sizeof styles / sizeof *styles, ROW_COUNT = sizeof rows / sizeof *rows };
+enum { CLASSES_IN1K = 1000, CLASSES_IN21K = 21843, IMAGE_MAX = 16384 };
 
 /* Digits at *text as a number of at most `max`; advances past them. */
 static bool parse_number(const char **text, int64_t max, int64_t *out) {
@@ -71,30 +95,110 @@ static void set_defaults(struct vit_config *config, const struct family *family)
                                 .norm = true};
 }
 
-/* What follows the prefix of a row: PATCH for torchvision, PATCH_SIZE[_in21k][.tag] for timm. */
-static bool parse_rest(const char *rest, const struct arch_row *row, struct vit_config *config) {
-  int64_t patch, size = 224;
-  if (!parse_number(&rest, 1024, &patch) || patch == 0) return false;
-  bool in21k = false;
-  if (row->family == FAMILY_timm) {
-    if (*rest++ != '_' || !parse_number(&rest, IMAGE_MAX, &size) || size == 0) return false;
-    in21k = strncmp(rest, "_in21k", 6) == 0;
+/* timm has the tanh form in the sizes that were trained last. */
+static bool siglip_tanh(const struct vit_config *config) {
+  if (config->patch_height == 32) return true;
+  return config->patch_height == 16 && (config->dim > 1024 || (config->dim == 1024 && config->image_height == 512));
+}
+
+static void apply_style(struct vit_config *config, enum style_id style) {
+  switch (style) {
+  case STYLE_plain:
+  case STYLE_deit:
+    break;
+  case STYLE_torchvision:
+  case STYLE_torchvision_large:
+    config->family = &families[FAMILY_torchvision];
+    break;
+  case STYLE_deit_distilled:
+    config->distilled = config->two_heads = true;
+    break;
+  case STYLE_deit3:
+    config->embed_class = false;
+    config->layer_scale = true;
+    break;
+  case STYLE_dinov2_registers:
+    config->registers = 4;
+    config->embed_class = false;
+    /* fall through */
+  case STYLE_dinov2:
+    config->layer_scale = true;
+    config->classes = 0;
+    config->gated = config->dim == 1536;
+    if (config->gated) config->activation = ACTIVATION_SILU;
+    break;
+  case STYLE_clip_quick_gelu:
+    config->activation = ACTIVATION_QUICK_GELU;
+    /* fall through */
+  case STYLE_clip:
+    config->pre_norm = config->no_patch_bias = true;
+    config->epsilon = 1e-5;
+    break;
+  case STYLE_siglip:
+  case STYLE_siglip_mean:
+    config->class_token = false;
+    config->pool = style == STYLE_siglip ? POOL_MAP : POOL_MEAN;
+    config->classes = 0;
+    if (siglip_tanh(config)) config->activation = ACTIVATION_GELU_TANH;
+    break;
+  case STYLE_beit:
+  case STYLE_beitv2:
+    config->family = &families[FAMILY_beit];
+    config->no_position = config->relative = config->layer_scale = config->pooled_norm = true;
+    config->norm = false;
+    config->pool = POOL_MEAN;
+    break;
+  }
+}
+
+/* What follows the patch size: nothing for torchvision, MIDDLE_SIZE[_in21k][.tag] for timm. */
+static bool parse_rest(const char *rest, const struct style *style, struct vit_config *config) {
+  size_t middle = strlen(style->middle);
+  int64_t size = style->image ? style->image : 224;
+  bool torchvision = style->group & (GROUP_TORCHVISION | GROUP_TORCHVISION_LARGE), in21k = false;
+  if (strncmp(rest, style->middle, middle) != 0) return false;
+  rest += middle;
+  if (*rest == '_' && !torchvision) {
+    rest++;
+    if (!parse_number(&rest, IMAGE_MAX, &size) || size == 0) return false;
+    in21k = style->id == STYLE_plain && strncmp(rest, "_in21k", 6) == 0;
     if (in21k) rest += 6;
+  } else if (!torchvision && !style->image) {
+    return false;
   }
   bool tagged = *rest == '.' && rest[1];
-  if (*rest && !(tagged && row->family == FAMILY_timm && !in21k)) return false;
-  config->patch_height = config->patch_width = patch;
+  if (*rest && !(tagged && !torchvision && !in21k)) return false;
   config->image_height = config->image_width = size;
-  config->picture.defaults = in21k ? PREPROCESS_IN21K : row->preprocess;
+  config->picture.defaults = in21k ? PREPROCESS_IN21K : style->preprocess;
   size_t length = strlen(rest);
   if (in21k || (tagged && length > 6 && strcmp(rest + length - 6, "_in21k") == 0)) config->classes = CLASSES_IN21K;
-  if (in21k) config->pre_logits = row->dim;
+  if (in21k) config->pre_logits = config->dim;
   return true;
+}
+
+static bool parse_row(const char *rest, const struct arch_row *row, struct vit_config *config) {
+  int64_t patch;
+  if (!parse_number(&rest, 1024, &patch) || patch == 0) return false;
+  for (int i = 0; i < STYLE_COUNT; i++) {
+    if (!(styles[i].group & row->groups)) continue;
+    set_defaults(config, &families[FAMILY_timm]);
+    config->patch_height = config->patch_width = patch;
+    config->dim = row->dim;
+    config->depth = row->depth;
+    config->heads = row->heads;
+    config->mlp = row->mlp;
+    config->head_dim = row->dim / row->heads;
+    if (!parse_rest(rest, &styles[i], config)) continue;
+    apply_style(config, styles[i].id);
+    return true;
+  }
+  return false;
 }
 
 static const char *row_name(const void *context, size_t i) {
   struct arena *const *arena = context;
-  return arena_printf(*arena, "%s16%s", rows[i].prefix, rows[i].family == FAMILY_timm ? "_224" : "");
+  bool torchvision = rows[i].groups & (GROUP_TORCHVISION | GROUP_TORCHVISION_LARGE);
+  return arena_printf(*arena, "%s16%s", rows[i].prefix, torchvision ? "" : "_224");
 }
 
 static enum status parse_name(const char *name, struct arena *arena, struct vit_config *config, struct diag *diag) {
@@ -102,15 +206,8 @@ static enum status parse_name(const char *name, struct arena *arena, struct vit_
     const struct arch_row *row = &rows[i];
     size_t length = strlen(row->prefix);
     if (strncmp(name, row->prefix, length) != 0) continue;
-    set_defaults(config, &families[row->family]);
-    if (!parse_rest(name + length, row, config)) continue;
+    if (!parse_row(name + length, row, config)) continue;
     config->arch = config->origin = arena_strdup(arena, name);
-    config->dim = row->dim;
-    config->depth = row->depth;
-    config->heads = row->heads;
-    config->mlp = row->mlp;
-    config->distilled = config->two_heads = row->distilled;
-    config->head_dim = row->dim / row->heads;
     return STATUS_OK;
   }
   const char *nearest = frontend_nearest(name, row_name, &arena, ROW_COUNT);
@@ -120,7 +217,7 @@ static enum status parse_name(const char *name, struct arena *arena, struct vit_
                    name, nearest ? " (near to " : "", nearest ? nearest : "", nearest ? ")" : "");
 }
 
-enum spec_kind { SPEC_COUNT, SPEC_FLAG, SPEC_REAL, SPEC_IMAGE, SPEC_PATCH, SPEC_POOL, SPEC_FAMILY };
+enum spec_kind { SPEC_COUNT, SPEC_FLAG, SPEC_REAL, SPEC_IMAGE, SPEC_PATCH, SPEC_POOL, SPEC_FAMILY, SPEC_ACTIVATION };
 
 /* Largest dimensions that a spec or a config may ask for: generous, yet no product of them overflows. */
 static const struct spec_key {
@@ -149,6 +246,7 @@ static const struct spec_key {
     {"patch", SPEC_PATCH, 0, 0, 0},
     {"pool", SPEC_POOL, 0, 0, 0},
     {"family", SPEC_FAMILY, 0, 0, 0},
+    {"activation", SPEC_ACTIVATION, 0, 0, 0},
 };
 
 enum { SPEC_KEY_COUNT = sizeof spec_keys / sizeof *spec_keys };
@@ -162,6 +260,16 @@ static bool set_family(struct vit_config *config, const char *value) {
   for (int i = 0; i < FAMILY_COUNT; i++)
     if (strcmp(value, families[i].name) == 0) {
       config->family = &families[i];
+      return true;
+    }
+  return false;
+}
+
+static bool set_activation(struct vit_config *config, const char *value) {
+  static const char *const names[] = {"gelu", "gelu_tanh", "quick_gelu"};
+  for (int i = 0; i < 3; i++)
+    if (strcmp(value, names[i]) == 0) {
+      config->activation = (enum activation)i;
       return true;
     }
   return false;
@@ -189,10 +297,12 @@ static bool set_spec(struct vit_config *config, const struct spec_key *key, cons
   case SPEC_PATCH:
     return arch_parse_size(value, &config->patch_height, &config->patch_width);
   case SPEC_POOL:
-    config->mean_pool = strcmp(value, "mean") == 0;
-    return config->mean_pool || strcmp(value, "token") == 0;
+    config->pool = strcmp(value, "mean") == 0 ? POOL_MEAN : POOL_TOKEN;
+    return config->pool == POOL_MEAN || strcmp(value, "token") == 0;
   case SPEC_FAMILY:
     return set_family(config, value);
+  case SPEC_ACTIVATION:
+    return set_activation(config, value);
   }
   return false;
 }
@@ -215,12 +325,12 @@ static enum status finish_spec(struct vit_config *config, const bool *given, str
     if (strcmp(spec_keys[i].name, "qkv_bias") == 0) config->qkv_bias_given = true;
     if (strcmp(spec_keys[i].name, "pooled_norm") == 0) config->norms_given = true;
   }
-  if (!config->norms_given) config->pooled_norm = config->mean_pool && config->family->keys[PART_POOLED_NORM];
+  if (!config->norms_given) config->pooled_norm = config->pool == POOL_MEAN && config->family->keys[PART_POOLED_NORM];
   config->norm = !config->pooled_norm;
-  config->two_heads = config->distilled && !config->mean_pool;
+  config->two_heads = config->distilled && config->pool == POOL_TOKEN;
   if (config->two_heads && config->pre_logits)
     return diag_fail(diag, STATUS_USAGE, "%s: pre_logits= is of one head, distilled=1 has two", config->arch);
-  if (!config->class_token && (!config->mean_pool || config->distilled))
+  if (!config->class_token && (config->pool == POOL_TOKEN || config->distilled))
     return diag_fail(diag, STATUS_USAGE, "%s: class_token=0 needs pool=mean and distilled=0", config->arch);
   return STATUS_OK;
 }
@@ -256,12 +366,11 @@ enum status arch_parse(const char *name, struct arena *arena, struct vit_config 
   return parse_name(name, arena, out_config, diag);
 }
 
-int64_t arch_heads(const struct family *family, int64_t dim, int64_t depth, int64_t mlp) {
+int64_t arch_heads(int64_t dim, int64_t depth, int64_t mlp) {
   int64_t heads = 0;
   for (size_t i = 0; i < ROW_COUNT; i++) {
     const struct arch_row *row = &rows[i];
-    bool same = &families[row->family] == family || family == &families[FAMILY_transformers];
-    if (!same || row->dim != dim || row->depth != depth || row->mlp != mlp) continue;
+    if (row->dim != dim || row->depth != depth || row->mlp != mlp) continue;
     if (heads && heads != row->heads) return 0;
     heads = row->heads;
   }

@@ -11,60 +11,79 @@ const char *vit_key(const struct vit *vit, enum part part, int64_t block) {
 }
 
 int64_t vit_prefix(const struct vit_config *config) {
-  return (config->class_token ? 1 : 0) + (config->distilled ? 1 : 0);
+  return (config->class_token ? 1 : 0) + (config->distilled ? 1 : 0) + config->registers;
 }
 
-static enum status position_table(struct vit *vit, int64_t prefix, struct value **out_table) {
+void vit_source_grid(const struct vit_config *config, int64_t *out_grid) {
+  out_grid[0] = config->image_height / config->patch_height;
+  out_grid[1] = config->image_width / config->patch_width;
+}
+
+/* Rows of the position table before those of the patches. */
+static int64_t prefix_rows(const struct vit_config *config) {
+  if (!config->embed_class) return 0;
+  return vit_prefix(config) - (config->embed_registers ? 0 : config->registers);
+}
+
+/* What tokens and tables are stored as differs by framework: (1, count, D), (count, D) or (D). */
+static struct shape stored_shape(const struct vit *vit, enum part part, int64_t count) {
+  const struct weight *weight = vit_find(vit->config, vit->tensors, part, 0, NULL);
+  int64_t dim = vit->config->dim;
+  if (weight && weight->shape.rank == 1 && count == 1) return builder_shape(1, dim, 0, 0, 0);
+  if (weight && weight->shape.rank == 2) return builder_shape(2, count, dim, 0, 0);
+  return builder_shape(3, 1, count, dim, 0);
+}
+
+static enum status token(struct vit *vit, enum part part, int64_t count, struct value **out_tokens) {
+  return builder_token(&vit->b, vit_key(vit, part, 0), stored_shape(vit, part, count), count, vit->config->dim, out_tokens);
+}
+
+static enum status position_table(struct vit *vit, struct value **out_table) {
   const struct vit_config *config = vit->config;
-  int64_t from[] = {config->image_height / config->patch_height, config->image_width / config->patch_width};
-  return builder_positions(&vit->b, vit_key(vit, PART_POSITION, 0), 3, prefix, from, vit->grid, config->dim,
+  int64_t from[2], rows = prefix_rows(config);
+  vit_source_grid(config, from);
+  int rank = stored_shape(vit, PART_POSITION, rows + from[0] * from[1]).rank;
+  return builder_positions(&vit->b, vit_key(vit, PART_POSITION, 0), rank, rows, from, vit->grid, config->dim,
                            config->family->resample, out_table);
+}
+
+/* A table for some of the prefix tokens: its first rows go to these, the rest to the patches. */
+static void add_positions(struct vit *vit, const struct value *table, int64_t rows, struct value **prefix,
+                          struct value **patches) {
+  struct builder *b = &vit->b;
+  int64_t dim = vit->config->dim;
+  const float *data = table->data;
+  struct value *first = builder_table(b, builder_join(b, table->name, "prefix"), builder_shape(3, 1, rows, dim, 0), data);
+  struct value *rest = builder_table(b, builder_join(b, table->name, "patches"),
+                                     builder_shape(3, 1, table->shape.dim[1] - rows, dim, 0), data + rows * dim);
+  *prefix = builder_binary(b, "prefix", OP_add, *prefix, first);
+  *patches = builder_binary(b, "patches", OP_add, *patches, rest);
 }
 
 enum status vit_embeddings(struct vit *vit, struct value **x) {
   const struct vit_config *config = vit->config;
   struct builder *b = &vit->b;
   const int64_t patch[] = {config->patch_height, config->patch_width};
-  struct shape stored = builder_shape(3, 1, 1, config->dim, 0);
-  struct value *parts[3], *table;
-  int prefix = 0;
-  TRY(builder_patches(b, vit_module(vit, PART_PATCH, 0), config->channels, config->dim, patch, vit->grid, true, x));
-  if (config->class_token) TRY(builder_token(b, vit_key(vit, PART_CLASS_TOKEN, 0), stored, 1, config->dim, &parts[prefix++]));
-  if (config->distilled)
-    TRY(builder_token(b, vit_key(vit, PART_DISTILLATION_TOKEN, 0), stored, 1, config->dim, &parts[prefix++]));
-  TRY(position_table(vit, config->embed_class ? prefix : 0, &table));
-  if (!config->embed_class) *x = builder_binary(b, "patches", OP_add, *x, table);
-  parts[prefix] = *x;
-  if (prefix) *x = builder_concat(b, config->embed_class ? "tokens" : "embeddings", parts, prefix + 1, 1);
-  if (config->embed_class) *x = builder_binary(b, "embeddings", OP_add, *x, table);
-  return STATUS_OK;
-}
-
-/* "blocks.0.norm1" is of the block "blocks.0". */
-static const char *block_path(const struct vit *vit, int64_t block) {
-  const char *path = vit_module(vit, PART_NORM1, block), *dot = strrchr(path, '.');
-  return arena_strndup(vit->b.graph->arena, path, (size_t)(dot - path));
-}
-
-static enum status attention(struct vit *vit, int64_t block, struct value **x) {
-  static const char *const names[] = {"q", "k", "v"};
-  const struct vit_config *config = vit->config;
-  int64_t inner = config->heads * config->head_dim;
-  struct builder *b = &vit->b;
-  struct value *q_k_v[3];
-  if (config->family->keys[PART_QKV]) {
-    const char *path = vit_module(vit, PART_QKV, block);
-    TRY(builder_linear(b, path, config->dim, 3 * inner, config->qkv_bias, x));
-    builder_split(b, path, *x, 2, names, 3, q_k_v);
-  } else {
-    for (int i = 0; i < 3; i++) {
-      q_k_v[i] = *x;
-      TRY(builder_linear(b, vit_module(vit, (enum part)(PART_QUERY + i), block), config->dim, inner, config->qkv_bias,
-                         &q_k_v[i]));
-    }
-  }
-  *x = builder_attention(b, builder_join(b, block_path(vit, block), "attention"), q_k_v, NULL, config->heads, config->scale);
-  return builder_linear(b, vit_module(vit, PART_PROJECTION, block), inner, config->dim, true, x);
+  struct value *parts[4], *table = NULL;
+  int64_t rows = config->no_position ? 0 : prefix_rows(config);
+  int count = 0;
+  TRY(builder_patches(b, vit_module(vit, PART_PATCH, 0), config->channels, config->dim, patch, vit->grid,
+                      !config->no_patch_bias, x));
+  if (config->class_token) TRY(token(vit, PART_CLASS_TOKEN, 1, &parts[count++]));
+  if (config->distilled) TRY(token(vit, PART_DISTILLATION_TOKEN, 1, &parts[count++]));
+  if (!config->no_position) TRY(position_table(vit, &table));
+  if (table && rows == 0)
+    *x = builder_binary(b, "patches", OP_add, *x, table);
+  else if (table && rows < vit_prefix(config))
+    add_positions(vit, table, rows, &parts[0], x);
+  bool whole = table && rows == vit_prefix(config) && rows > 0;
+  if (config->registers) TRY(token(vit, PART_REGISTERS, config->registers, &parts[count++]));
+  parts[count] = *x;
+  if (count) *x = builder_concat(b, whole ? "tokens" : "embeddings", parts, count + 1, 1);
+  if (whole) *x = builder_binary(b, "embeddings", OP_add, *x, table);
+  if (!config->pre_norm) return STATUS_OK;
+  const char *path = vit_module(vit, PART_PRE_NORM, 0);
+  return builder_layer_norm(b, path, path, config->dim, x);
 }
 
 static enum status layer_scale(struct vit *vit, enum part part, int64_t block, struct value **x) {
@@ -78,19 +97,36 @@ static enum status norm(struct vit *vit, enum part part, int64_t block, struct v
   return builder_layer_norm(&vit->b, path, path, vit->config->dim, x);
 }
 
-enum status vit_block(struct vit *vit, int64_t index, struct value **x) {
+/* fc2(f(fc1 x)), or with a gate fc2(f(a) b) where fc1 makes a and b side by side. */
+static enum status mlp(struct vit *vit, int64_t block, const char *path, struct value **x) {
+  static const char *const names[] = {"gate", "value"};
   const struct vit_config *config = vit->config;
   struct builder *b = &vit->b;
-  const char *path = block_path(vit, index);
+  const char *fc1 = vit_module(vit, PART_FC1, block);
+  const char *name = builder_join(b, path, config->gated ? "silu" : "gelu");
+  TRY(builder_linear(b, fc1, config->dim, config->gated ? 2 * config->mlp : config->mlp, true, x));
+  if (config->gated) {
+    struct value *halves[2];
+    builder_split(b, fc1, *x, 2, names, 2, halves);
+    *x = builder_activation(b, name, config->activation, halves[0]);
+    *x = builder_binary(b, builder_join(b, path, "gated"), OP_mul, *x, halves[1]);
+  } else {
+    *x = builder_activation(b, name, config->activation, *x);
+  }
+  return builder_linear(b, vit_module(vit, PART_FC2, block), config->mlp, config->dim, true, x);
+}
+
+enum status vit_block(struct vit *vit, int64_t index, struct value **x) {
+  struct builder *b = &vit->b;
   struct value *residual = *x;
+  const char *path = vit_module(vit, PART_NORM1, index), *dot = strrchr(path, '.');
+  path = arena_strndup(b->graph->arena, path, (size_t)(dot - path));
   TRY(norm(vit, PART_NORM1, index, x));
-  TRY(attention(vit, index, x));
+  TRY(vit_attention(vit, index, x));
   TRY(layer_scale(vit, PART_SCALE1, index, x));
   *x = residual = builder_binary(b, builder_join(b, path, "residual1"), OP_add, residual, *x);
   TRY(norm(vit, PART_NORM2, index, x));
-  TRY(builder_linear(b, vit_module(vit, PART_FC1, index), config->dim, config->mlp, true, x));
-  *x = builder_activation(b, builder_join(b, path, "gelu"), config->activation, *x);
-  TRY(builder_linear(b, vit_module(vit, PART_FC2, index), config->mlp, config->dim, true, x));
+  TRY(mlp(vit, index, path, x));
   TRY(layer_scale(vit, PART_SCALE2, index, x));
   *x = builder_binary(b, builder_join(b, path, "residual2"), OP_add, residual, *x);
   return STATUS_OK;

@@ -61,12 +61,14 @@ static enum status read_geometry(const struct config *config, const struct proce
 
 static enum status read_arithmetic(const struct config *config, const struct processor *processor,
                                    struct vitc_preprocess *preprocess) {
-  static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
+  static const double means[][3] = {{0.5, 0.5, 0.5}, {0.485, 0.456, 0.406}, {0.48145466, 0.4578275, 0.40821073}};
+  static const double deviations[][3] = {{0.5, 0.5, 0.5}, {0.229, 0.224, 0.225}, {0.26862954, 0.26130258, 0.27577711}};
+  int constants = processor->clip ? 2 : processor->imagenet ? 1 : 0;
   bool do_rescale = true, do_normalize = true;
   preprocess->rescale = 1.0 / 255;
   for (int i = 0; i < 3; i++) {
-    preprocess->mean[i] = processor->imagenet ? mean[i] : 0.5;
-    preprocess->std[i] = processor->imagenet ? std[i] : 0.5;
+    preprocess->mean[i] = means[constants][i];
+    preprocess->std[i] = deviations[constants][i];
   }
   TRY(config_flag(config, "do_rescale", &do_rescale));
   TRY(config_flag(config, "do_normalize", &do_normalize));

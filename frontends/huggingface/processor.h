@@ -11,6 +11,7 @@ struct processor {
   bool shortest;
   int64_t crop;  /* edges of the centre crop; 0: none */
   bool imagenet; /* mean and deviation of ImageNet, else 0.5 */
+  bool clip;     /* those of CLIP */
 };
 
 /* Into *out_preprocess, for a model whose images are size[0] x size[1]. A folder without the file leaves it unknown. */

@@ -1,69 +1,114 @@
-/* model_type vit and deit. */
+/* The model types with the names of BERT's modules: ViT, DeiT, MAE, DINOv2, BEiT. */
 #include "huggingface/huggingface.h"
-#include "huggingface/processor.h"
-#include "vit.h"
+#include "huggingface/read.h"
 
 #include <string.h>
 
-static const struct config_field fields[] = {
-    CONFIG_FIELD(vit_config, "hidden_size", CONFIG_COUNT, dim, 1, CONFIG_DIM_MAX),
-    CONFIG_FIELD(vit_config, "num_hidden_layers", CONFIG_COUNT, depth, 0, CONFIG_DEPTH_MAX),
-    CONFIG_FIELD(vit_config, "num_attention_heads", CONFIG_COUNT, heads, 1, CONFIG_HEADS_MAX),
-    CONFIG_FIELD(vit_config, "head_dim", CONFIG_COUNT, head_dim, 1, CONFIG_DIM_MAX),
-    CONFIG_FIELD(vit_config, "intermediate_size", CONFIG_COUNT, mlp, 1, CONFIG_MLP_MAX),
-    CONFIG_FIELD(vit_config, "image_size", CONFIG_SIZE, image_height, 1, CONFIG_IMAGE_MAX),
-    CONFIG_FIELD(vit_config, "patch_size", CONFIG_SIZE, patch_height, 1, CONFIG_IMAGE_MAX),
-    CONFIG_FIELD(vit_config, "num_channels", CONFIG_COUNT, channels, 1, CONFIG_CHANNELS_MAX),
-    CONFIG_FIELD(vit_config, "layer_norm_eps", CONFIG_REAL, epsilon, 0, 0),
-    CONFIG_FIELD(vit_config, "qkv_bias", CONFIG_FLAG, qkv_bias, 0, 0),
+static const struct model_class
+    vit_classes[] = {{"ViTForImageClassification", ANSWER_LOGITS}, {"ViTModel", ANSWER_FEATURES}, {0}},
+    deit_classes[] = {{"DeiTForImageClassification", ANSWER_LOGITS},
+                      {"DeiTForImageClassificationWithTeacher", ANSWER_TWO_HEADS},
+                      {"DeiTModel", ANSWER_FEATURES},
+                      {0}},
+    mae_classes[] = {{"ViTMAEModel", ANSWER_FEATURES}, {"ViTMAEForPreTraining", ANSWER_FEATURES}, {0}},
+    dinov2_classes[] = {{"Dinov2ForImageClassification", ANSWER_LOGITS}, {"Dinov2Model", ANSWER_FEATURES}, {0}},
+    registers_classes[] = {{"Dinov2WithRegistersForImageClassification", ANSWER_LOGITS},
+                           {"Dinov2WithRegistersModel", ANSWER_FEATURES},
+                           {0}},
+    beit_classes[] = {{"BeitForImageClassification", ANSWER_LOGITS}, {"BeitModel", ANSWER_FEATURES}, {0}};
+
+static const struct processor vit_processor = {.filter = VITC_BILINEAR, .size = 224},
+                              deit_processor = {.filter = VITC_BICUBIC, .size = 256, .crop = 224},
+                              bit_processor = {.filter = VITC_BICUBIC,
+                                               .size = 224,
+                                               .shortest = true,
+                                               .crop = 224,
+                                               .clip = true},
+                              beit_processor = {.filter = VITC_BICUBIC, .size = 224};
+
+static enum status read_nothing(const struct config *config, struct vit_config *vit, enum answer answer);
+static enum status read_vit(const struct config *config, struct vit_config *vit, enum answer answer);
+static enum status read_dinov2(const struct config *config, struct vit_config *vit, enum answer answer);
+static enum status read_beit(const struct config *config, struct vit_config *vit, enum answer answer);
+
+/* What a model type is beyond its dimensions. */
+static const struct kind {
+  const char *type;
+  int family;
+  int64_t registers;
+  const struct model_class *classes;
+  const struct processor *processor;
+  enum status (*read)(const struct config *config, struct vit_config *vit, enum answer answer);
+} kinds[] = {
+    {"vit", FAMILY_transformers, 0, vit_classes, &vit_processor, read_vit},
+    {"deit", FAMILY_transformers, 0, deit_classes, &deit_processor, read_vit},
+    {"vit_mae", FAMILY_transformers, 0, mae_classes, &vit_processor, read_nothing},
+    {"dinov2", FAMILY_hf_dinov2, 0, dinov2_classes, &bit_processor, read_dinov2},
+    {"dinov2_with_registers", FAMILY_hf_dinov2_registers, 4, registers_classes, &bit_processor, read_dinov2},
+    {"beit", FAMILY_hf_beit, 0, beit_classes, &beit_processor, read_beit},
 };
 
-static enum status read_activations(const struct config *config, struct vit_config *vit) {
-  static const char *const exact[] = {"gelu", "gelu_python"}, *const tanh[] = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"};
-  const char *hidden = "gelu", *pooler = "tanh";
-  bool known = false, tanh_form = false;
-  TRY(config_text(config, "hidden_act", &hidden));
-  for (size_t i = 0; i < sizeof exact / sizeof *exact; i++) known = known || strcmp(hidden, exact[i]) == 0;
-  for (size_t i = 0; i < sizeof tanh / sizeof *tanh; i++) tanh_form = tanh_form || strcmp(hidden, tanh[i]) == 0;
-  if (tanh_form) vit->activation = ACTIVATION_GELU_TANH;
-  if (!known && !tanh_form) return config_reject(config, "hidden_act", "gelu, gelu_new or gelu_pytorch_tanh");
+static enum status read_nothing(const struct config *config, struct vit_config *vit, enum answer answer) {
+  (void)config;
+  (void)answer;
+  vit->pre_logits_given = true;
+  return STATUS_OK;
+}
+
+static enum status read_vit(const struct config *config, struct vit_config *vit, enum answer answer) {
+  const char *pooler = "tanh";
+  vit->distilled = strcmp(vit->arch, "deit") == 0 || strncmp(vit->arch, "DeiT", 4) == 0;
+  vit->two_heads = answer == ANSWER_TWO_HEADS;
+  /* A classifier reads the token itself, whether or not the file has a pooler. */
+  vit->pre_logits_given = answer != ANSWER_FEATURES;
   TRY(config_text(config, "pooler_act", &pooler));
   return strcmp(pooler, "tanh") == 0 ? STATUS_OK : config_reject(config, "pooler_act", "tanh");
 }
 
-static bool ends_with(const char *text, const char *ending) {
-  size_t length = strlen(text), ending_length = strlen(ending);
-  return length >= ending_length && strcmp(text + length - ending_length, ending) == 0;
-}
-
-/* The class that saved the model decides what the output is. */
-static enum status read_class(const struct config *config, struct vit_config *vit) {
-  const cJSON *list = config_get(config, "architectures"), *first = list ? cJSON_GetArrayItem(list, 0) : NULL;
-  if (!list) return STATUS_OK;
-  if (!cJSON_IsArray(list) || !cJSON_IsString(first))
-    return config_reject(config, "architectures", "the name of a model class");
-  const char *name = first->valuestring;
-  vit->arch = arena_strdup(config->arena, name);
-  if (ends_with(name, "ForImageClassificationWithTeacher") && vit->distilled) {
-    vit->two_heads = true;
-  } else if (strcmp(name, "ViTModel") == 0 || strcmp(name, "DeiTModel") == 0) {
-    vit->classes = 0;
-    vit->classes_given = true;
-    vit->labels.count = 0;
-    return STATUS_OK;
-  } else if (strcmp(name, "ViTForImageClassification") != 0 && strcmp(name, "DeiTForImageClassification") != 0) {
-    return diag_fail(config->diag, STATUS_INPUT,
-                     "%s: architectures: %s is not supported, expected ViTForImageClassification, ViTModel, "
-                     "DeiTForImageClassification, DeiTForImageClassificationWithTeacher or DeiTModel",
-                     config->file, name);
-  }
-  vit->pre_logits_given = true; /* a classifier reads the token itself, whether or not the file has a pooler */
+static enum status read_dinov2(const struct config *config, struct vit_config *vit, enum answer answer) {
+  double ratio = 4;
+  TRY(config_flag(config, "use_swiglu_ffn", &vit->gated));
+  TRY(config_real(config, "mlp_ratio", 0.001, 1000, &ratio));
+  if (vit->registers) TRY(config_integer(config, "num_register_tokens", 0, CONFIG_DIM_MAX, &vit->registers));
+  vit->mlp = (int64_t)((double)vit->dim * ratio);
+  if (vit->gated) vit->mlp = (vit->mlp * 2 / 3 + 7) / 8 * 8;
+  if (vit->gated) vit->activation = ACTIVATION_SILU;
+  if (vit->mlp == 0) return config_reject(config, "mlp_ratio", "a ratio that leaves the MLP a width");
+  vit->layer_scale = true;
+  vit->pre_logits_given = true;
+  vit->answer = "pooler_output";
+  if (answer == ANSWER_LOGITS) vit->pool = POOL_TOKEN_AND_MEAN;
+  if (answer == ANSWER_LOGITS) vit->answer = NULL;
   return STATUS_OK;
 }
 
-static enum status read_config(const struct config *config, struct vit_config *vit) {
-  const char *type = NULL;
-  *vit = (struct vit_config){.family = &families[FAMILY_transformers],
+static enum status read_beit(const struct config *config, struct vit_config *vit, enum answer answer) {
+  bool positions = false, mean = true;
+  double scale = 0.1;
+  TRY(config_flag(config, "use_absolute_position_embeddings", &positions));
+  TRY(config_flag(config, "use_relative_position_bias", &vit->relative));
+  TRY(config_flag(config, "use_shared_relative_position_bias", &vit->shared_relative));
+  TRY(config_flag(config, "use_mean_pooling", &mean));
+  TRY(config_real(config, "layer_scale_init_value", 0, 1e6, &scale));
+  if ((vit->relative || vit->shared_relative) && vit->image_height != vit->image_width)
+    return config_reject(config, "image_size", "a square: transformers mixes up the sides of other tables");
+  vit->no_position = !positions;
+  vit->layer_scale = scale > 0;
+  vit->no_key_bias = true;
+  vit->pre_logits_given = true;
+  vit->pool = mean ? POOL_MEAN : POOL_TOKEN;
+  vit->norm = !mean;
+  vit->pooled_norm = mean;
+  vit->answer = answer == ANSWER_FEATURES ? "pooler_output" : NULL;
+  return STATUS_OK;
+}
+
+static enum status read_config(const struct config *config, const struct kind *kind, struct vit_config *vit) {
+  enum answer answer = ANSWER_LOGITS;
+  *vit = (struct vit_config){.arch = kind->type,
+                             .family = &families[kind->family],
+                             .family_given = true,
+                             .shape_given = true,
                              .origin = config->file,
                              .dim = 768,
                              .depth = 12,
@@ -74,60 +119,26 @@ static enum status read_config(const struct config *config, struct vit_config *v
                              .image_width = 224,
                              .patch_height = 16,
                              .patch_width = 16,
+                             .registers = kind->registers,
                              .class_token = true,
                              .embed_class = true,
                              .qkv_bias = true,
                              .qkv_bias_given = true,
                              .norm = true,
                              .norms_given = true};
-  TRY(config_text(config, "model_type", &type));
-  vit->arch = type;
-  vit->distilled = strcmp(type, "deit") == 0;
-  TRY(config_read(config, fields, sizeof fields / sizeof *fields, false, vit));
-  TRY(read_activations(config, vit));
-  TRY(config_labels(config, "id2label", &vit->labels));
-  vit->classes = vit->labels.count;
-  vit->classes_given = vit->labels.count > 0;
-  TRY(read_class(config, vit));
-  if (vit->head_dim == 0 && vit->dim % vit->heads != 0)
-    return diag_fail(config->diag, STATUS_INPUT, "%s: hidden_size %lld does not divide into num_attention_heads %lld",
-                     config->file, (long long)vit->dim, (long long)vit->heads);
-  if (vit->head_dim == 0) vit->head_dim = vit->dim / vit->heads;
-  return STATUS_OK;
+  TRY(read_dimensions(config, vit));
+  TRY(read_activation(config, vit));
+  TRY(read_class(config, kind->classes, vit, &answer));
+  if (!vit->classes_given && answer == ANSWER_LOGITS) answer = ANSWER_FEATURES;
+  return kind->read(config, vit, answer);
 }
-
-/* --arch is not needed here, so that it can only confirm: its dimensions must be those of config.json. */
-static enum status check_arch(const struct vit_config *vit, const struct import_options *options, struct arena *arena,
-                              struct diag *diag) {
-  struct vit_config arch;
-  if (!options->arch) return STATUS_OK;
-  TRY(arch_parse(options->arch, arena, &arch, diag));
-  const struct {
-    const char *key;
-    int64_t config, arch;
-  } pairs[] = {{"hidden_size", vit->dim, arch.dim},
-               {"num_hidden_layers", vit->depth, arch.depth},
-               {"num_attention_heads", vit->heads, arch.heads},
-               {"intermediate_size", vit->mlp, arch.mlp},
-               {"patch_size", vit->patch_height, arch.patch_height}};
-  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-    if (pairs[i].config != pairs[i].arch)
-      return diag_fail(diag, STATUS_INPUT, "%s: %s is %lld, but --arch %s has %lld", vit->origin, pairs[i].key,
-                       (long long)pairs[i].config, options->arch, (long long)pairs[i].arch);
-  return STATUS_OK;
-}
-
-/* The two classes' defaults: ViT 224 bilinear, DeiT 256 bicubic and a crop of 224. */
-static const struct processor vit_processor = {.filter = VITC_BILINEAR, .size = 224},
-                              deit_processor = {.filter = VITC_BICUBIC, .size = 256, .crop = 224};
 
 enum status huggingface_vit(struct import *import) {
   struct vit_config vit;
-  TRY(read_config(import->config, &vit));
-  TRY(check_arch(&vit, import->options, import->arena, import->diag));
-  const int64_t size[] = {vit.image_height, vit.image_width};
-  if (vit.channels == 3)
-    TRY(processor_read(import, vit.distilled ? &deit_processor : &vit_processor, size, &vit.picture.preprocess));
-  TRY(import_weights(import));
-  return vit_import(&vit, import->file, import->options, import->arena, import->weights, import->out_graph, import->diag);
+  const struct kind *kind = kinds;
+  const char *type = "";
+  TRY(config_text(import->config, "model_type", &type));
+  while (strcmp(kind->type, type) != 0) kind++; /* models.def names only these */
+  TRY(read_config(import->config, kind, &vit));
+  return import_vit(import, &vit, kind->processor);
 }

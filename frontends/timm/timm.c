@@ -27,11 +27,19 @@ static const struct config_field model_args[] = {
     {.key = "act_layer", .kind = CONFIG_IGNORED},
     {.key = "norm_layer", .kind = CONFIG_IGNORED},
     {.key = "pos_embed", .kind = CONFIG_IGNORED},
-    {.key = "qk_norm", .kind = CONFIG_ABSENT},
+    CONFIG_FIELD(vit_config, "reg_tokens", CONFIG_COUNT, registers, 0, CONFIG_DIM_MAX),
+    CONFIG_FIELD(vit_config, "qk_norm", CONFIG_FLAG, qk_norm, 0, 0),
+    CONFIG_FIELD(vit_config, "pre_norm", CONFIG_FLAG, pre_norm, 0, 0),
+    CONFIG_FIELD(vit_config, "use_rel_pos_bias", CONFIG_FLAG, relative, 0, 0),
+    CONFIG_FIELD(vit_config, "use_shared_rel_pos_bias", CONFIG_FLAG, shared_relative, 0, 0),
+    {.key = "mlp_layer", .kind = CONFIG_IGNORED}, /* as these, told by the tensors */
+    {.key = "use_abs_pos_emb", .kind = CONFIG_IGNORED},
+    {.key = "use_fc_norm", .kind = CONFIG_IGNORED},
+    {.key = "head_init_scale", .kind = CONFIG_IGNORED},
+    {.key = "swiglu_mlp", .kind = CONFIG_ABSENT},
+    {.key = "scale_mlp", .kind = CONFIG_ABSENT},
     {.key = "scale_attn_norm", .kind = CONFIG_ABSENT},
     {.key = "scale_mlp_norm", .kind = CONFIG_ABSENT},
-    {.key = "reg_tokens", .kind = CONFIG_ABSENT},
-    {.key = "pre_norm", .kind = CONFIG_ABSENT},
     {.key = "representation_size", .kind = CONFIG_ABSENT},
     {.key = "embed_norm_layer", .kind = CONFIG_ABSENT},
     {.key = "proj_bias", .kind = CONFIG_PRESENT},
@@ -64,16 +72,20 @@ static enum status choose(const struct config *config, const char *key, const ch
 }
 
 static enum status read_pool(const struct config *config, const char *pool, struct vit_config *vit) {
+  static const char *const pools[] = {[POOL_TOKEN] = "token", [POOL_MEAN] = "avg", [POOL_MAP] = "map"};
   if (!pool) return STATUS_OK;
-  vit->mean_pool = strcmp(pool, "avg") == 0;
-  if (vit->mean_pool || strcmp(pool, "token") == 0) return STATUS_OK;
-  return diag_fail(config->diag, STATUS_INPUT, "%s: global_pool is %s, expected token or avg", config->file, pool);
+  for (int i = 0; i < 3; i++)
+    if (strcmp(pool, pools[i]) == 0) {
+      vit->pool = (enum pooling)i;
+      return STATUS_OK;
+    }
+  return diag_fail(config->diag, STATUS_INPUT, "%s: global_pool is %s, expected token, avg or map", config->file, pool);
 }
 
 static enum status read_model_args(const struct config *config, struct vit_config *vit) {
-  static const char *const activations[] = {"gelu", "gelu_tanh", NULL}, *const norms[] = {"layernorm", NULL},
-                           *const positions[] = {"learn", NULL};
-  int activation = 0, norm = 0, position = 0;
+  static const char *const activations[] = {"gelu", "gelu_tanh", "quick_gelu", "silu", NULL},
+                           *const norms[] = {"layernorm", NULL}, *const positions[] = {"learn", NULL};
+  int activation = (int)vit->activation, norm = 0, position = 0;
   bool no_embed_class = false;
   int64_t dim = vit->dim, heads = vit->heads;
   double ratio = (double)vit->mlp / (double)dim;
@@ -86,10 +98,10 @@ static enum status read_model_args(const struct config *config, struct vit_confi
   TRY(choose(config, "pos_embed", positions, &position));
   TRY(config_flag(config, "no_embed_class", &no_embed_class));
   TRY(config_real(config, "mlp_ratio", 0.001, 1000, &ratio));
-  vit->activation = activation == 1 ? ACTIVATION_GELU_TANH : ACTIVATION_GELU;
-  vit->embed_class = !no_embed_class;
+  vit->activation = (enum activation)activation;
+  if (no_embed_class) vit->embed_class = false;
   vit->qkv_bias_given = config_get(config, "qkv_bias") != NULL;
-  vit->layer_scale = config_get(config, "init_values") != NULL;
+  vit->layer_scale = vit->layer_scale || config_get(config, "init_values");
   if (config_get(config, "mlp_ratio") || vit->dim != dim) vit->mlp = (int64_t)((double)vit->dim * ratio);
   if (config_get(config, "fc_norm")) {
     vit->norms_given = true;

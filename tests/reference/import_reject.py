@@ -82,9 +82,13 @@ def broken_configs(run, model, rejects):
         return folder
 
     for key, value in (("depth", "two"), ("depth", 2.5), ("depth", -1), ("num_heads", 0), ("num_heads", 7),
-                       ("img_size", [1, 2, 3]), ("img_size", 10**9), ("reg_tokens", 4), ("act_layer", "relu"),
-                       ("global_pool", "map"), ("embed_dim", 1e300), ("qkv_bias", "no"), ("unheard_of", 1), ("mlp_ratio", -4)):
+                       ("img_size", [1, 2, 3]), ("img_size", 10**9), ("act_layer", "relu"),
+                       ("global_pool", "max"), ("embed_dim", 1e300), ("qkv_bias", "no"), ("unheard_of", 1), ("mlp_ratio", -4)):
         rejects(f"timm model_args.{key} {value}", ["config.json", key],
+                timm_config(lambda c, key=key, value=value: c["model_args"].update({key: value})))
+    for key, value, tensor in (("reg_tokens", 4, "reg_token [1, 4, 64]"), ("global_pool", "map", "attn_pool.latent [1, 1, 64]"),
+                               ("pre_norm", True, "norm_pre.weight [64]"), ("qk_norm", True, "blocks.0.attn.q_norm.weight [16]")):
+        rejects(f"timm model_args.{key} {value} without the tensors", ["config.json", tensor],
                 timm_config(lambda c, key=key, value=value: c["model_args"].update({key: value})))
     for key, value in (("crop_pct", 0), ("mean", [1, 2]), ("std", [0, 0, 0]), ("interpolation", "cubic"),
                        ("input_size", "large")):

@@ -36,6 +36,8 @@ def reseed(module, seed):
         return torch.randn(*shape, generator=generator)
 
     for name, parameter in module.named_parameters():
+        if parameter.dim() == 0:
+            continue
         values = draw(*parameter.shape)
         if parameter.dim() == 1 and name.endswith("weight"):
             values = 1 + 0.3 * values

@@ -64,6 +64,42 @@ Test(import, arch_names) {
   }
 }
 
+/* As timm 1.0 builds them. */
+Test(import, arch_styles) {
+  static const struct {
+    const char *name;
+    int64_t dim, heads, mlp, image, registers, classes;
+    double epsilon;
+    enum activation activation;
+    enum pooling pool;
+    bool embed_class, pre_norm, gated;
+  } cases[] = {
+      {"vit_base_patch14_dinov2.lvd142m", 768, 12, 3072, 518, 0, 0, 0, ACTIVATION_GELU, POOL_TOKEN, true, false, false},
+      {"vit_small_patch14_reg4_dinov2", 384, 6, 1536, 518, 4, 0, 0, ACTIVATION_GELU, POOL_TOKEN, false, false, false},
+      {"vit_giant_patch14_reg4_dinov2", 1536, 24, 4096, 518, 4, 0, 0, ACTIVATION_SILU, POOL_TOKEN, false, false, true},
+      {"vit_giant_patch14_clip_224", 1408, 16, 6144, 224, 0, 1000, 1e-5, ACTIVATION_GELU, POOL_TOKEN, true, true, false},
+      {"vit_large_patch14_clip_quickgelu_336.openai", 1024, 16, 4096, 336, 0, 1000, 1e-5, ACTIVATION_QUICK_GELU, POOL_TOKEN,
+       true, true, false},
+      {"vit_base_patch16_siglip_224", 768, 12, 3072, 224, 0, 0, 0, ACTIVATION_GELU, POOL_MAP, true, false, false},
+      {"vit_so400m_patch14_siglip_384", 1152, 16, 4304, 384, 0, 0, 0, ACTIVATION_GELU, POOL_MAP, true, false, false},
+      {"vit_so400m_patch16_siglip_gap_512", 1152, 16, 4304, 512, 0, 0, 0, ACTIVATION_GELU_TANH, POOL_MEAN, true, false, false},
+      {"vit_large_patch16_siglip_512.v2_webli", 1024, 16, 4096, 512, 0, 0, 0, ACTIVATION_GELU_TANH, POOL_MAP, true, false,
+       false},
+      {"deit3_large_patch16_384", 1024, 16, 4096, 384, 0, 1000, 0, ACTIVATION_GELU, POOL_TOKEN, false, false, false},
+      {"beit_base_patch16_224.in22k_ft_in22k", 768, 12, 3072, 224, 0, 1000, 0, ACTIVATION_GELU, POOL_MEAN, true, false, false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct vit_config config;
+    cr_assert_eq(arch_parse(cases[i].name, &arena, &config, &diag), STATUS_OK, "%s: %s", cases[i].name, diag.message);
+    cr_expect(config.dim == cases[i].dim && config.heads == cases[i].heads && config.mlp == cases[i].mlp, "%s", cases[i].name);
+    cr_expect(config.image_height == cases[i].image && config.registers == cases[i].registers, "%s", cases[i].name);
+    cr_expect(config.classes == cases[i].classes && config.epsilon == cases[i].epsilon, "%s", cases[i].name);
+    cr_expect(config.activation == cases[i].activation && config.pool == cases[i].pool, "%s", cases[i].name);
+    cr_expect(config.embed_class == cases[i].embed_class && config.pre_norm == cases[i].pre_norm, "%s", cases[i].name);
+    cr_expect(config.gated == cases[i].gated, "%s", cases[i].name);
+  }
+}
+
 Test(import, names_that_are_none) {
   static const char *const names[] = {"",
                                       "vit_tiny_patch16",
@@ -77,6 +113,10 @@ Test(import, names_that_are_none) {
                                       "resnet50",
                                       "vit_tiny_patch16_224.",
                                       "vit_tiny_patch99999999999999999999_224",
+                                      "vit_base_patch16_dinov3",
+                                      "vit_base_patch16_clip",
+                                      "vit_tiny_patch14_dinov2",
+                                      "beit_base_patch16",
                                       "vit_b_16.tag"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     struct vit_config config;
@@ -94,7 +134,7 @@ Test(import, spec) {
                STATUS_OK, "%s", diag.message);
   cr_expect(config.dim == 100 && config.depth == 2 && config.heads == 5 && config.head_dim == 20 && config.mlp == 333);
   cr_expect(config.patch_height == 8 && config.patch_width == 16 && config.image_height == 32 && config.image_width == 48);
-  cr_expect(config.mean_pool && config.norm && !config.pooled_norm && !config.qkv_bias && config.qkv_bias_given);
+  cr_expect(config.pool == POOL_MEAN && config.norm && !config.pooled_norm && !config.qkv_bias && config.qkv_bias_given);
   cr_expect(config.pre_logits == 64 && config.classes == 10 && config.classes_given);
   cr_expect_float_eq(config.scale, 0.25, 0);
   cr_expect_eq(config.family, &families[FAMILY_transformers]);
@@ -195,6 +235,54 @@ Test(import, features_end_at_the_pooled_token) {
   cr_expect_str_eq(graph.outputs[0]->name, "features");
   cr_expect_eq(graph.outputs[0]->shape.dim[1], 768);
   cr_expect_eq(count_op(OP_gemm), 0);
+}
+
+static enum status import_outputs(const char *arch, const char *const *outputs, int count) {
+  struct import_options options = {
+      .arch = arch, .num_classes = -1, .init_random = true, .seed = 1, .outputs = outputs, .output_count = count};
+  return frontend_import(NULL, &options, &arena, &weights, &graph, &diag);
+}
+
+Test(import, outputs_by_name) {
+  static const char *const outputs[] = {"tokens", "attention:1", "features", "blocks.0.residual2"};
+  cr_assert_eq(import_outputs("vit:dim=64,depth=2,heads=4,patch=8,image=32,classes=3", outputs, 4), STATUS_OK, "%s",
+               diag.message);
+  cr_assert_eq(graph.output_count, 4);
+  cr_expect_str_eq(graph.outputs[1]->name, "attention_1");
+  cr_expect(graph.outputs[1]->shape.rank == 4 && graph.outputs[1]->shape.dim[1] == 4 && graph.outputs[1]->shape.dim[3] == 17);
+  cr_expect_eq(graph.outputs[0]->shape.dim[1], 17);
+  cr_expect_eq(count_op(OP_gemm), 0, "the head is needed by nobody");
+  cr_expect_eq(count_op(OP_softmax), 1);
+  cr_expect_null(graph_find(&graph, "head.weight"));
+}
+
+Test(import, outputs_that_are_none) {
+  static const char *const outputs[] = {"logit", "attention:2", "head.weight", "input"};
+  for (int i = 0; i < 4; i++) {
+    diag = (struct diag){0};
+    weights_close(&weights);
+    cr_expect_eq(import_outputs("vit:dim=64,depth=2,heads=4,patch=8,image=32,classes=3", &outputs[i], 1), STATUS_USAGE);
+    cr_expect(strstr(diag.message, outputs[i]) && strstr(diag.message, "logits, features, tokens"), "%s", diag.message);
+  }
+}
+
+Test(import, one_value_by_two_names) {
+  static const char *const outputs[] = {"features", "features"};
+  cr_assert_eq(import_outputs("vit:dim=64,depth=1,heads=4,patch=8,image=32,classes=0", outputs, 2), STATUS_OK, "%s",
+               diag.message);
+  cr_expect_eq(graph.output_count, 2);
+  cr_expect_neq(graph.outputs[0], graph.outputs[1]);
+  cr_expect_str_neq(graph.outputs[0]->name, graph.outputs[1]->name);
+}
+
+Test(import, relative_positions_are_made_for_another_grid) {
+  cr_assert_eq(import_random("beit_base_patch16_224", 64, 96, 0), STATUS_OK, "%s", diag.message);
+  const struct value *table = graph_find(&graph, "blocks.0.attn.relative_position_bias_table");
+  cr_assert_not_null(table);
+  cr_expect(table->shape.dim[0] == 7 * 11 + 3 && table->shape.dim[1] == 12);
+  cr_expect_eq(graph_find(&graph, "relative_position_index")->shape.dim[0], 25 * 25);
+  cr_expect_eq(count_op(OP_attention), 12);
+  cr_expect_str_eq(graph.outputs[0]->name, "features");
 }
 
 Test(import, heads_and_widths_of_any_size) {

@@ -193,7 +193,7 @@ static enum status scan_members(struct scanner *s, int depth, bool object) {
 
 static enum status scan_value(struct scanner *s, int depth) {
   skip_space(s);
-  if (++s->values > JSON_VALUES_MAX) return fail_at(s, s->at, "more than 524288 values");
+  if (++s->values > JSON_VALUES_MAX) return fail_at(s, s->at, "more than 262144 values");
   int c = peek(s);
   if (c == '{' || c == '[') return scan_members(s, depth, c == '{');
   if (c == '"') return scan_string(s);

@@ -1,6 +1,6 @@
 /* JSON text to a cJSON tree, strictly: RFC 8259 syntax in valid UTF-8, and beyond it no duplicate keys, no integer past 2^53,
  * no number past a double's range, no NUL in strings. Depth, number of values and length of numbers are limited, so that the
- * tree takes a bounded amount of memory and stack whatever the text holds: 90 MiB, when it has the most of the smallest values.
+ * tree takes a bounded amount of memory and stack whatever the text holds: at most 80 MiB.
  */
 #ifndef VITC_FRONTENDS_JSON_TEXT_H
 #define VITC_FRONTENDS_JSON_TEXT_H
@@ -10,7 +10,7 @@
 
 #include <cjson/cJSON.h>
 
-enum { JSON_DEPTH_MAX = 32, JSON_VALUES_MAX = 1 << 19, JSON_NUMBER_MAX = 60, JSON_BYTES_MAX = 16 << 20 };
+enum { JSON_DEPTH_MAX = 32, JSON_VALUES_MAX = 1 << 18, JSON_NUMBER_MAX = 60, JSON_BYTES_MAX = 16 << 20 };
 
 /* `part` names the text within the file and ends in ", " ("header, "), or is "". The caller deletes the tree. Errors name line
  * and column (in characters, from 1), or the path of a duplicate key. */

@@ -9,8 +9,8 @@
 
 enum { OPSET_MIN = 13, OPSET_MAX = 23, NODES_MAX = 65536, LOOKS_MAX = 1 << 24 };
 
-/* What decoding and folding may take beyond the file's own size. */
-static const uint64_t MEMORY_MAX = 64u << 20;
+/* What decoding and folding together may take beyond the file's own size, of which each has one. */
+static const uint64_t MEMORY_MAX = 48u << 20;
 
 /* Decoded messages live in an arena and count against a limit: a file of empty messages must not grow a hundredfold. */
 struct decoder {
@@ -47,12 +47,12 @@ static enum status decode(struct importer *im, OnnxSubset__Model **out_model) {
   if (file.size > INT32_MAX) return importer_fail(im, "%zu bytes, an ONNX file has at most 2 GiB", file.size);
   struct decoder decoder = {&im->weights->arena, file.size + MEMORY_MAX, false};
   ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &decoder};
-  im->known_bytes_left = file.size + MEMORY_MAX;
   im->looks_left = LOOKS_MAX;
   *out_model = file.size ? onnx_subset__model__unpack(&allocator, file.size, file.data) : NULL;
   if (decoder.full) return importer_fail(im, "takes more than %d MiB beyond its size to decode", (int)(MEMORY_MAX >> 20));
   if (*out_model == NULL || (*out_model)->graph == NULL || (*out_model)->n_opset_import == 0)
     return importer_fail(im, "not an ONNX model: cut short, or no protobuf of one");
+  im->known_bytes_left = file.size + (decoder.left < MEMORY_MAX ? decoder.left : MEMORY_MAX);
   im->source = (*out_model)->graph;
   return STATUS_OK;
 }

@@ -59,6 +59,28 @@ static bool is_inside(const char *path) {
   return true;
 }
 
+/* The folder of a file, for which links are followed: with its slash, in the arena; NULL when there is no such file. */
+static const char *real_folder(struct importer *im, const char *path) {
+  char *real = realpath(path, NULL);
+  const char *folder = real ? arena_strndup(im->arena, real, (size_t)(strrchr(real, '/') + 1 - real)) : NULL;
+  free(real);
+  return folder;
+}
+
+/* Links may not lead out of the model's folder. Where the model itself is a link, as in the cache of a hub, its data may also
+ * lie where it leads to. */
+static bool leads_outside(struct importer *im, const char *path) {
+  const char *slash = strrchr(im->file, '/');
+  const char *beside = arena_printf(im->arena, "%.*s.", slash ? (int)(slash + 1 - im->file) : 0, im->file);
+  char *folder = realpath(beside, NULL);
+  const char *found = real_folder(im, path), *model = real_folder(im, im->file);
+  size_t length = folder ? strlen(folder) : 0;
+  bool inside = !found || (folder && !strncmp(found, folder, length) && (found[length] == '/' || length == 1)) ||
+                (model && !strncmp(found, model, strlen(model)));
+  free(folder);
+  return !inside;
+}
+
 static enum status map_file(struct importer *im, const OnnxSubset__Tensor *source, const char *location,
                             struct span *out_span) {
   for (int i = 0; i < im->mapped_count; i++)
@@ -71,6 +93,9 @@ static enum status map_file(struct importer *im, const OnnxSubset__Tensor *sourc
                          location);
   const char *slash = strrchr(im->file, '/');
   const char *path = arena_printf(im->arena, "%.*s%s", slash ? (int)(slash + 1 - im->file) : 0, im->file, location);
+  if (leads_outside(im, path))
+    return importer_fail(im, "tensor '%.200s': location '%.200s' is a link to a file outside of the model's folder",
+                         label(source), location);
   TRY(weights_map(im->weights, path, out_span, im->diag));
   im->mapped_names[im->mapped_count] = location;
   im->mapped[im->mapped_count++] = *out_span;

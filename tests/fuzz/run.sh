@@ -12,10 +12,14 @@ flags=(-std=gnu11 -D_GNU_SOURCE "-DVITC_SOURCE_DIR=\"$PWD\"" -g -O1 -fno-omit-fr
 mkdir -p "$build/objects" "$build/found" "$build/generated"
 protoc-c --c_out="$build/generated" --proto_path=frontends/onnx frontends/onnx/onnx_subset.proto
 
+object_of() {
+  printf '%s' "$build/objects/${1//\//_}.o"
+}
+
 # Compiles the sources that changed since the last run, or all of them after a header did.
 compile() {
   local source=$1 object
-  object=$build/objects/${source//\//_}.o
+  object=$(object_of "$source")
   if [ -e "$object" ] && [ -z "$(find "$source" compiler frontends tests/fuzz \( -path "$source" -o -name '*.h' -o -name '*.def' \) \
                                    -newer "$object" -print -quit)" ]; then
     return
@@ -35,8 +39,11 @@ seed() {
 
 sources=(compiler/base/*.c compiler/ir/*.c compiler/ops/*.c frontends/*.c frontends/*/*.c tests/fuzz/*.c
          "$build/generated/onnx_subset.pb-c.c")
-for source in "${sources[@]}"; do compile "$source"; done
-mapfile -t objects < <(ls "$build"/objects/*.o | grep -v _fuzz_fuzz_)
+objects=()
+for source in "${sources[@]}"; do
+  compile "$source"
+  case $source in tests/fuzz/fuzz_*) ;; *) objects+=("$(object_of "$source")") ;; esac
+done
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(json safetensors npy pth onnx)
 passed=0
@@ -52,7 +59,7 @@ for target in "${targets[@]}"; do
     *) if [ -e "tests/fuzz/$target.dict" ]; then dictionary=("-dict=tests/fuzz/$target.dict"); fi ;;
   esac
   echo "$target: $seconds seconds"
-  if "$build/fuzz_$target" "${dictionary[@]}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
+  if "$build/fuzz_$target" "${dictionary[@]}" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
       -max_len=8192 -print_final_stats=1 -artifact_prefix="$build/found/$target-" "$build/corpus/$target" \
       >"$build/fuzz_$target.log" 2>&1; then
     passed=$((passed + 1))

@@ -405,7 +405,7 @@ Test(onnx, decoding_has_a_limit) {
   write_file(path, file, head.size + 2 * COUNT);
   free(file);
   cr_assert(import() == STATUS_INPUT);
-  snprintf(message, sizeof message, "%s: takes more than 64 MiB beyond its size to decode", path);
+  snprintf(message, sizeof message, "%s: takes more than 48 MiB beyond its size to decode", path);
   cr_assert_str_eq(diag.message, message);
 }
 

@@ -80,7 +80,12 @@ enum status huggingface_dinov3(struct import *import) {
   struct eva_config config;
   TRY(read_config(import->config, &config));
   if (config.channels == 3) TRY(processor_read(import, &processor, config.image, &config.picture.preprocess));
-  config.picture.preprocess.arithmetic = VITC_ARITHMETIC_FLOAT; /* its processor rescales first */
+  struct vitc_preprocess *preprocess = &config.picture.preprocess;
+  preprocess->arithmetic = VITC_ARITHMETIC_FLOAT; /* its processor rescales first */
+  if (preprocess->filter != VITC_BILINEAR && preprocess->filter != VITC_BICUBIC && preprocess->resize != VITC_RESIZE_UNKNOWN)
+    return diag_fail(import->diag, STATUS_INPUT,
+                     "%s/preprocessor_config.json: resample: expected 2 or 3, as floats are resized bilinear or bicubic",
+                     import->source);
   TRY(import_weights(import));
   return eva_import(import, &config);
 }

@@ -11,10 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum status build(struct compiled *c, const struct pass_options *passes, int64_t batch_max, int64_t group) {
+static enum status build(struct compiled *c, const struct pass_options *passes, int64_t batch_max, int64_t group,
+                         enum precision precision) {
   TRY(run_passes(&c->graph, passes));
   struct plan plan;
-  struct plan_options plan_options = {.batch_max = batch_max, .group = group};
+  struct plan_options plan_options = {.batch_max = batch_max, .group = group, .precision = precision};
   TRY(plan_graph(&c->graph, &plan_options, &c->arena, &plan));
   struct object_options options = {.output_path = c->path};
   TRY(object_write(&c->graph, &plan, &options, c->graph.diag));
@@ -23,13 +24,18 @@ static enum status build(struct compiled *c, const struct pass_options *passes, 
 
 enum status compiled_open(const struct graph *graph, const struct pass_options *passes, int64_t batch_max, int64_t group,
                           struct compiled *out) {
+  return compiled_open_precision(graph, passes, batch_max, group, PRECISION_FP32, out);
+}
+
+enum status compiled_open_precision(const struct graph *graph, const struct pass_options *passes, int64_t batch_max,
+                                    int64_t group, enum precision precision, struct compiled *out) {
   memset(out, 0, sizeof *out);
   arena_init(&out->arena);
   graph_copy(graph, &out->arena, &out->graph);
   snprintf(out->path, sizeof out->path, "/tmp/vitc-compiled-XXXXXX");
   int file = mkstemp(out->path);
   if (file >= 0) close(file);
-  enum status status = build(out, passes, batch_max, group);
+  enum status status = build(out, passes, batch_max, group, precision);
   unlink(out->path);
   if (status != STATUS_OK) arena_deinit(&out->arena);
   return status;
@@ -40,9 +46,15 @@ void compiled_close(struct compiled *compiled) {
   arena_deinit(&compiled->arena);
 }
 
-static bool cpu_has(const char *level) {
-  if (strcmp(level, "avx512") == 0) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+static bool cpu_has(const char *name) {
+  for (int i = 0; i < LEVEL_COUNT; i++) {
+    const struct target_level *level = &target_levels[i];
+    if (strcmp(level->name, name) != 0) continue;
+    bool has = (level->requires & ~target_host_features()) == 0 && (!level->tiles || vitc_cpu_request_amx() == 1);
+    if (!has) fprintf(stderr, "NOT TESTED: this CPU lacks level %s\n", name);
+    return has;
+  }
+  return false;
 }
 
 const char *compiled_level(const struct compiled *compiled, int index) {
@@ -70,7 +82,9 @@ bool compiled_run(const struct compiled *compiled, const char *level, uint32_t b
   }
   unsigned char *arena = vitc_arena_alloc(model->arena_bytes + GUARD);
   memset(arena, 0xff, model->arena_bytes + GUARD); /* NaN: nothing may be read before it is written */
-  vitc_pool *pool = threads > 1 ? vitc_pool_create(threads) : NULL;
+  /* A pool of one thread says that tiles may be used. */
+  bool pooled = threads > 1 || (level != NULL && strcmp(level, "amx") == 0);
+  vitc_pool *pool = pooled ? vitc_pool_create(threads) : NULL;
   vitc_parallel parallel = {0};
   if (pool != NULL) parallel = vitc_pool_parallel(pool);
   vitc_args args = {inputs, places, batch, arena, NULL, pool != NULL ? &parallel : NULL};

@@ -6,6 +6,7 @@
 #include "ir/graph.h"
 #include "load/load.h"
 #include "passes/passes.h"
+#include "target/target.h"
 
 struct compiled {
   struct arena arena;
@@ -18,6 +19,9 @@ struct compiled {
  * graph->diag; then there is nothing to close. */
 MUST_USE enum status compiled_open(const struct graph *graph, const struct pass_options *passes, int64_t batch_max,
                                    int64_t group, struct compiled *out);
+/* The same with products of another precision than fp32. */
+MUST_USE enum status compiled_open_precision(const struct graph *graph, const struct pass_options *passes, int64_t batch_max,
+                                             int64_t group, enum precision precision, struct compiled *out);
 void compiled_close(struct compiled *compiled);
 
 /* The levels of the object that this CPU has, named; NULL past the last. */

@@ -10,30 +10,24 @@
  * group: the vector units work while TMUL does. */
 #include "llvm/emit_gemm_amx.h"
 
-#include "llvm/emit_amx.h"
-#include "llvm/emit_gemm_epilogue.h"
+#include "llvm/emit_gemm_amx_finish.h"
 #include "llvm/emit_tile.h"
 
 #include <assert.h>
 #include <stdio.h>
 
-enum { GROUP_TILES = 2, GROUP_PANELS = 2, GROUP_ROWS = GROUP_TILES * AMX_ROWS, COPY_COLUMNS = GROUP_PANELS * 16 };
-
 /* Panels of B that stay in the second-level cache while the rows of A pass: few where A stays there too. */
-enum { BLOCK_FEW = GROUP_PANELS, BLOCK_BYTES = 768 * 1024, A_BYTES = 1280 * 1024 };
+enum { BLOCK_FEW = AMX_PANELS, BLOCK_BYTES = 768 * 1024, A_BYTES = 1280 * 1024 };
 
-/* The registers: sums[t * GROUP_PANELS + p] are 0 to 3; A's tile t. */
-enum { TILE_A = GROUP_TILES * GROUP_PANELS, TILE_B = TILE_A + GROUP_TILES };
-
-/* What one group leaves to the next: its rows of C that are to be finished, and where the fetching of B has come to. */
-enum state { ROWS, IMAGE, ROW, COLUMN, PANELS, FETCH, FETCH_END, STATES };
+/* The registers: sums[t * AMX_PANELS + p] are 0 to 3; A's tile t. */
+enum { TILE_A = AMX_TILES_DOWN * AMX_PANELS, TILE_B = TILE_A + AMX_TILES_DOWN };
 
 /* Parameters of the function of a group. */
 enum {
   PARAMETER_A,
   PARAMETER_LAST,
   PARAMETER_B,
-  PARAMETER_COPY = PARAMETER_B + GROUP_PANELS,
+  PARAMETER_COPY = PARAMETER_B + AMX_PANELS,
   PARAMETER_STATE,
   PARAMETER_OPERANDS,
   PARAMETER_C,
@@ -42,76 +36,19 @@ enum {
   PARAMETERS
 };
 
-struct amx_gemm {
-  const struct gemm_desc *desc;
-  int64_t stride;      /* of B's panels, words */
-  int64_t steps;       /* along K */
-  int64_t tiles;       /* row tiles of an image */
-  int64_t fetch_lines; /* of each step */
-  emit_value group[GROUP_TILES];
-  emit_value state, copy;
-};
-
 bool gemm_uses_amx(const struct target_level *level, const struct gemm_desc *desc) {
-  return level->tiles && desc->precision == PRECISION_BF16 && desc->m > 1;
+  return level->tiles && desc->precision != PRECISION_FP32 && desc->m > 1;
 }
 
 int64_t gemm_amx_split_panels(const struct gemm_desc *desc) {
-  return desc->n > 16 ? GROUP_PANELS : 1;
+  return desc->n > 16 ? AMX_PANELS : 1;
 }
 
 int64_t gemm_amx_row_tiles(const struct gemm_desc *desc) {
   return (desc->m + AMX_ROWS - 1) / AMX_ROWS;
 }
 
-static emit_value state_slot(struct emit *e, emit_value state, enum state slot) {
-  return emit_bytes(e, state, emit_i64(e, (int64_t)slot * 8));
-}
-
-static emit_value state_load(struct emit *e, emit_value state, enum state slot) {
-  return LLVMBuildLoad2(e->builder, e->i64, state_slot(e, state, slot), "");
-}
-
-static void state_store(struct emit *e, emit_value state, enum state slot, emit_value value) {
-  LLVMBuildStore(e->builder, value, state_slot(e, state, slot));
-}
-
-/* ---- the stages of the group before */
-
-struct pending {
-  emit_value rows, copy, has_second;
-  struct gemm_tile panel[GROUP_PANELS];
-};
-
-static struct pending pending_begin(struct emit *e, const struct gemm_desc *desc, emit_value state, emit_value copy,
-                                    emit_value operands, emit_value c) {
-  struct pending pending = {.rows = state_load(e, state, ROWS), .copy = copy};
-  pending.has_second = LLVMBuildICmp(e->builder, LLVMIntSGT, state_load(e, state, PANELS), emit_i64(e, 1), "");
-  for (int p = 0; p < GROUP_PANELS; p++) {
-    struct gemm_tile *tile = &pending.panel[p];
-    *tile = (struct gemm_tile){.desc = desc, .panels = 1, .vectors = 16 / e->level->lanes, .operands = operands};
-    tile->image = state_load(e, state, IMAGE);
-    tile->row = state_load(e, state, ROW);
-    tile->column = emit_add(e, state_load(e, state, COLUMN), emit_i64(e, p * 16));
-    gemm_tile_begin(e, tile, c);
-  }
-  return pending;
-}
-
-/* Rows [begin, end) of the group. */
-static void pending_finish(struct emit *e, const struct pending *pending, emit_value begin, emit_value end) {
-  struct emit_loop loop;
-  struct emit_if second;
-  emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_value copy_row = gemm_offset(e, pending->copy, loop.index, COPY_COLUMNS);
-  gemm_tile_finish_row(e, &pending->panel[0], copy_row, loop.index, 0);
-  emit_if_begin(e, &second, pending->has_second);
-  gemm_tile_finish_row(e, &pending->panel[1], emit_at_const(e, copy_row, 16), loop.index, 0);
-  emit_if_end(e, &second);
-  emit_loop_end(e, &loop, NULL);
-}
-
-/* ---- one group */
+/* ---- one product */
 
 /* Rows of the group from its first one to that of tile t. */
 static emit_value tile_row(struct emit *e, int tiles, int t) {
@@ -142,13 +79,14 @@ static void fetch_ahead(struct emit *e, const struct amx_gemm *gemm, emit_value 
 static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles, const emit_value *a, emit_value step) {
   emit_value a_stride = emit_i64(e, gemm->desc->a_row_stride * 4), b_stride = emit_i64(e, AMX_ROW_BYTES);
   emit_value k = emit_mul(e, step, emit_i64(e, AMX_ROW_BYTES / 4));
-  for (int p = 0; p < GROUP_PANELS; p++) {
+  bool is_int8 = gemm->desc->precision == PRECISION_INT8;
+  for (int p = 0; p < AMX_PANELS; p++) {
     emit_amx_load(e, TILE_B, gemm_offset(e, emit_parameter(e, PARAMETER_B + p), k, 16), b_stride);
     for (int i = 0; i < tiles; i++) {
       int t = p == 0 ? i : tiles - 1 - i;
       if (p == 0) emit_amx_load_once(e, TILE_A + t, emit_at(e, a[t], k), a_stride);
-      emit_amx_dot_bf16(e, t * GROUP_PANELS + p, TILE_A + t, TILE_B);
-      if (p == GROUP_PANELS - 1) emit_amx_zero(e, TILE_A + t);
+      (is_int8 ? emit_amx_dot_int8 : emit_amx_dot_bf16)(e, t * AMX_PANELS + p, TILE_A + t, TILE_B);
+      if (p == AMX_PANELS - 1) emit_amx_zero(e, TILE_A + t);
     }
     emit_amx_zero(e, TILE_B);
   }
@@ -157,15 +95,57 @@ static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles
 static void store_sums(struct emit *e, int tiles) {
   for (int t = 0; t < tiles; t++) {
     emit_value to = gemm_offset(e, emit_parameter(e, PARAMETER_COPY), tile_row(e, tiles, t), COPY_COLUMNS);
-    for (int p = 0; p < GROUP_PANELS; p++)
-      emit_amx_store(e, t * GROUP_PANELS + p, emit_at_const(e, to, p * 16), emit_i64(e, COPY_COLUMNS * 4));
+    for (int p = 0; p < AMX_PANELS; p++)
+      emit_amx_store(e, t * AMX_PANELS + p, emit_at_const(e, to, p * 16), emit_i64(e, COPY_COLUMNS * 4));
   }
+}
+
+/* What a product is of, and what is done meanwhile. */
+struct product {
+  const struct amx_gemm *gemm;
+  int tiles;
+  emit_value a[AMX_TILES_DOWN], fetch, fetch_end;
+  struct amx_pending pending;
+};
+
+/* The vector units' work during the first part: the stages of the product before. During the others: the part before. */
+static void work_beside(struct emit *e, const struct product *product, emit_value part, emit_value begin, emit_value end) {
+  const struct amx_gemm *gemm = product->gemm;
+  emit_value copy = emit_parameter(e, PARAMETER_COPY), own_end = emit_min(e, end, emit_parameter(e, PARAMETER_ROWS));
+  if (part == NULL) {
+    amx_pending_finish(e, &product->pending, begin, emit_min(e, end, product->pending.rows));
+    fetch_out(e, gemm, begin, own_end);
+    return;
+  }
+  struct gemm_scales scales[AMX_PANELS];
+  emit_value before = emit_sub(e, part, emit_i64(e, 1));
+  for (int p = 0; p < AMX_PANELS; p++)
+    scales[p] = amx_scales(e, gemm, emit_parameter(e, PARAMETER_A), emit_parameter(e, PARAMETER_B + p), before);
+  emit_value is_first = LLVMBuildICmp(e->builder, LLVMIntEQ, before, emit_i64(e, 0), "");
+  amx_add_part(e, copy, scales, is_first, begin, own_end);
+}
+
+/* Sums of `steps` steps: of a part of K, NULL for the first. */
+static void emit_part(struct emit *e, const struct product *product, emit_value part, int64_t steps) {
+  const struct amx_gemm *gemm = product->gemm;
+  for (int sum = 0; sum < product->tiles * AMX_PANELS; sum++) emit_amx_zero(e, sum);
+  emit_value share = emit_i64(e, (AMX_GROUP_ROWS + steps - 1) / steps);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, steps), 1, NULL, 0, EMIT_NOT_EMPTY);
+  emit_value step = loop.index, begin = emit_mul(e, loop.index, share);
+  if (part != NULL) step = emit_add(e, step, emit_mul(e, part, emit_i64(e, gemm->part_steps)));
+  multiply_step(e, gemm, product->tiles, product->a, step);
+  fetch_ahead(e, gemm, product->fetch, product->fetch_end, step);
+  work_beside(e, product, part, begin, emit_add(e, begin, share));
+  emit_loop_end(e, &loop, NULL);
+  store_sums(e, product->tiles);
 }
 
 /* Function: void (const void *a, int64_t last, const void *b, const void *b, float *copy, int64_t *state, const void *const
  * *operands, void *c, void *out, int64_t rows): the product of `tiles` tiles from a on and two panels, into copy; the last tile
- * is `last` rows below a. Meanwhile, the stages of the rows that the state names, and of B so much as is this group's share. */
-static emit_value emit_group(struct emit *e, const struct amx_gemm *gemm, int tiles) {
+ * is `last` rows below a. Meanwhile, the stages of the rows that the state names, and of B so much as is this product's share.
+ * out: where `rows` rows of it will go. */
+static emit_value emit_product(struct emit *e, const struct amx_gemm *gemm, int tiles) {
   char stages[256], name[320];
   gemm_name(gemm->desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_%s_%dx%d_%s", stages, precision_name(gemm->desc->precision), tiles * AMX_ROWS, COPY_COLUMNS,
@@ -173,25 +153,24 @@ static emit_value emit_group(struct emit *e, const struct amx_gemm *gemm, int ti
   LLVMTypeRef types[] = {e->pointer, e->i64,     e->pointer, e->pointer, e->pointer,
                          e->pointer, e->pointer, e->pointer, e->pointer, e->i64};
   emit_value function = emit_function_begin(e, name, e->void_type, types, PARAMETERS);
-  emit_value state = emit_parameter(e, PARAMETER_STATE), a[GROUP_TILES];
-  emit_value fetch = state_load(e, state, FETCH), fetch_end = state_load(e, state, FETCH_END);
-  struct pending pending = pending_begin(e, gemm->desc, state, emit_parameter(e, PARAMETER_COPY),
-                                         emit_parameter(e, PARAMETER_OPERANDS), emit_parameter(e, PARAMETER_C));
+  emit_value state = emit_parameter(e, PARAMETER_STATE);
+  struct product product = {.gemm = gemm, .tiles = tiles};
+  product.fetch = amx_state_load(e, state, STATE_FETCH);
+  product.fetch_end = amx_state_load(e, state, STATE_FETCH_END);
+  amx_pending_begin(e, &product.pending, gemm, state, emit_parameter(e, PARAMETER_COPY), emit_parameter(e, PARAMETER_OPERANDS),
+                    emit_parameter(e, PARAMETER_C));
   for (int t = 0; t < tiles; t++)
-    a[t] = gemm_offset(e, emit_parameter(e, PARAMETER_A), tile_row(e, tiles, t), gemm->desc->a_row_stride);
-  for (int sum = 0; sum < tiles * GROUP_PANELS; sum++) emit_amx_zero(e, sum);
-  struct emit_loop loop;
-  emit_value share = emit_i64(e, (GROUP_ROWS + gemm->steps - 1) / gemm->steps);
-  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, gemm->steps), 1, NULL, 0, EMIT_NOT_EMPTY);
-  multiply_step(e, gemm, tiles, a, loop.index);
-  fetch_ahead(e, gemm, fetch, fetch_end, loop.index);
-  emit_value begin = emit_mul(e, loop.index, share);
-  emit_value end = emit_add(e, begin, share);
-  pending_finish(e, &pending, begin, emit_min(e, end, pending.rows));
-  fetch_out(e, gemm, begin, emit_min(e, end, emit_parameter(e, PARAMETER_ROWS)));
-  emit_loop_end(e, &loop, NULL);
-  store_sums(e, tiles);
-  state_store(e, state, FETCH, emit_add(e, fetch, emit_i64(e, gemm->steps * gemm->fetch_lines * 64)));
+    product.a[t] = gemm_offset(e, emit_parameter(e, PARAMETER_A), tile_row(e, tiles, t), gemm->desc->a_row_stride);
+  int64_t last = gemm->parts - 1;
+  emit_part(e, &product, NULL, last > 0 ? gemm->part_steps : gemm->steps);
+  if (last > 1) {
+    struct emit_loop loop;
+    emit_loop_begin(e, &loop, emit_i64(e, 1), emit_i64(e, last), 1, NULL, 0, EMIT_NOT_EMPTY);
+    emit_part(e, &product, loop.index, gemm->part_steps);
+    emit_loop_end(e, &loop, NULL);
+  }
+  if (last > 0) emit_part(e, &product, emit_i64(e, last), gemm->steps - last * gemm->part_steps);
+  amx_state_store(e, state, STATE_FETCH, emit_add(e, product.fetch, emit_i64(e, gemm->steps * gemm->fetch_lines * 64)));
   emit_function_end(e);
   return function;
 }
@@ -212,10 +191,10 @@ static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, 
   c = gemm_offset(e, c, row, desc->c_row_stride);
   int64_t element = desc->c_operand && e->level->dot_bf16 ? 2 : 4;
   struct emit_loop loop;
-  emit_loop_begin(e, &loop, panels[0], panels[1], GROUP_PANELS, NULL, 0, EMIT_NOT_EMPTY);
+  emit_loop_begin(e, &loop, panels[0], panels[1], AMX_PANELS, NULL, 0, EMIT_NOT_EMPTY);
   emit_value left = emit_sub(e, panels[1], loop.index);
   /* Without a second panel the first is multiplied twice. */
-  emit_value width = emit_min(e, left, emit_i64(e, GROUP_PANELS)), second = emit_sub(e, width, emit_i64(e, 1));
+  emit_value width = emit_min(e, left, emit_i64(e, AMX_PANELS)), second = emit_sub(e, width, emit_i64(e, 1));
   emit_value b = gemm_offset(e, emit_parameter(e, 1), loop.index, gemm->stride);
   emit_value out = emit_bytes(e, c, emit_mul(e, loop.index, emit_i64(e, 16 * element)));
   emit_value arguments[] = {a,
@@ -228,12 +207,14 @@ static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, 
                             emit_parameter(e, 2),
                             out,
                             rows};
-  emit_call(e, gemm->group[count - 1], arguments, PARAMETERS);
-  state_store(e, gemm->state, ROWS, rows);
-  state_store(e, gemm->state, IMAGE, image);
-  state_store(e, gemm->state, ROW, row);
-  state_store(e, gemm->state, COLUMN, emit_mul(e, loop.index, emit_i64(e, 16)));
-  state_store(e, gemm->state, PANELS, width);
+  emit_call(e, gemm->product[count - 1], arguments, PARAMETERS);
+  amx_state_store(e, gemm->state, STATE_ROWS, rows);
+  amx_state_store(e, gemm->state, STATE_IMAGE, image);
+  amx_state_store(e, gemm->state, STATE_ROW, row);
+  amx_state_store(e, gemm->state, STATE_COLUMN, emit_mul(e, loop.index, emit_i64(e, 16)));
+  amx_state_store(e, gemm->state, STATE_PANELS, width);
+  amx_state_store(e, gemm->state, STATE_A, a);
+  amx_state_store(e, gemm->state, STATE_B, b);
   emit_loop_end(e, &loop, NULL);
 }
 
@@ -241,9 +222,9 @@ static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, 
 static void emit_rows_of_image(struct emit *e, const struct amx_gemm *gemm, emit_value image, emit_value begin, emit_value end,
                                const emit_value *panels) {
   struct emit_loop loop;
-  emit_loop_begin(e, &loop, begin, end, GROUP_TILES, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_value count = emit_min(e, emit_sub(e, end, loop.index), emit_i64(e, GROUP_TILES));
-  for (int i = 1; i <= GROUP_TILES && i <= gemm->tiles; i++) {
+  emit_loop_begin(e, &loop, begin, end, AMX_TILES_DOWN, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value count = emit_min(e, emit_sub(e, end, loop.index), emit_i64(e, AMX_TILES_DOWN));
+  for (int i = 1; i <= AMX_TILES_DOWN && i <= gemm->tiles; i++) {
     struct emit_if branch;
     emit_if_begin(e, &branch, LLVMBuildICmp(e->builder, LLVMIntEQ, count, emit_i64(e, i), ""));
     emit_panels(e, gemm, i, image, loop.index, panels);
@@ -269,7 +250,7 @@ static void emit_block(struct emit *e, const struct amx_gemm *gemm, const emit_v
  * them, else as many as stay there. */
 static emit_value block_panels(struct emit *e, const struct amx_gemm *gemm) {
   int64_t row_bytes = pack_words(gemm->desc->precision, gemm->desc->k) * 4, many = BLOCK_BYTES / (gemm->stride * 4);
-  many = many < GROUP_PANELS ? GROUP_PANELS : many / GROUP_PANELS * GROUP_PANELS;
+  many = many < AMX_PANELS ? AMX_PANELS : many / AMX_PANELS * AMX_PANELS;
   emit_value tiles = emit_sub(e, emit_parameter(e, 8), emit_parameter(e, 7));
   emit_value is_few = LLVMBuildICmp(e->builder, LLVMIntSLE, tiles, emit_i64(e, A_BYTES / (row_bytes * AMX_ROWS)), "");
   return emit_select(e, is_few, emit_i64(e, BLOCK_FEW), emit_i64(e, many));
@@ -286,24 +267,26 @@ static void emit_blocks(struct emit *e, const struct amx_gemm *gemm) {
   /* After B's last block, as much of what follows it. */
   emit_value fetch = gemm_offset(e, emit_parameter(e, 1), panels[1], gemm->stride);
   fetch = LLVMBuildPtrToInt(e->builder, fetch, e->i64, "");
-  state_store(e, gemm->state, FETCH, fetch);
-  state_store(e, gemm->state, FETCH_END, emit_add(e, fetch, emit_mul(e, block, emit_i64(e, gemm->stride * 4))));
+  amx_state_store(e, gemm->state, STATE_FETCH, fetch);
+  amx_state_store(e, gemm->state, STATE_FETCH_END, emit_add(e, fetch, emit_mul(e, block, emit_i64(e, gemm->stride * 4))));
   emit_block(e, gemm, panels);
   emit_loop_end(e, &loop, NULL);
 }
 
 static void emit_whole(struct emit *e, struct amx_gemm *gemm) {
   const struct gemm_desc *desc = gemm->desc;
-  enum { SLACK = AMX_ROWS }; /* rows of a tile that overlaps the group before its own */
+  /* Above the copy, rows of a tile that overlaps the product before its own; below, floats. */
+  enum { SLACK = AMX_ROWS, ROWS = SLACK + 2 * AMX_GROUP_ROWS };
   gemm->state = emit_stack(e, STATES * 8);
-  gemm->copy = emit_at_const(e, emit_stack(e, (SLACK + GROUP_ROWS) * COPY_COLUMNS * 4), SLACK * COPY_COLUMNS);
+  gemm->copy = emit_at_const(e, emit_stack(e, (int64_t)ROWS * COPY_COLUMNS * 4), SLACK * COPY_COLUMNS);
   int rows[AMX_TILES];
   for (int t = 0; t < AMX_TILES; t++) rows[t] = desc->m < AMX_ROWS && t != TILE_B ? (int)desc->m : AMX_ROWS;
   emit_amx_configure(e, rows);
-  for (int slot = 0; slot < STATES; slot++) state_store(e, gemm->state, (enum state)slot, emit_i64(e, 0));
+  for (int slot = 0; slot < STATES; slot++) amx_state_store(e, gemm->state, (enum amx_state)slot, emit_i64(e, 0));
   emit_blocks(e, gemm);
-  struct pending pending = pending_begin(e, desc, gemm->state, gemm->copy, emit_parameter(e, 3), emit_parameter(e, 2));
-  pending_finish(e, &pending, emit_i64(e, 0), pending.rows);
+  struct amx_pending pending;
+  amx_pending_begin(e, &pending, gemm, gemm->state, gemm->copy, emit_parameter(e, 3), emit_parameter(e, 2));
+  amx_pending_finish(e, &pending, emit_i64(e, 0), pending.rows);
   emit_amx_release(e);
 }
 
@@ -314,9 +297,11 @@ emit_value emit_gemm_amx(struct emit *e, const struct gemm_desc *desc) {
   struct amx_gemm gemm = {.desc = desc, .tiles = gemm_amx_row_tiles(desc)};
   gemm.stride = pack_panel_stride(desc->precision, desc->k, desc->group);
   gemm.steps = pack_words(desc->precision, desc->k) / (AMX_ROW_BYTES / 4);
-  int64_t groups = (gemm.tiles + GROUP_TILES - 1) / GROUP_TILES, lines = GROUP_PANELS * gemm.stride / 16;
+  gemm.part_steps = desc->precision == PRECISION_INT8 && desc->group > 0 ? desc->group / AMX_ROW_BYTES : gemm.steps;
+  gemm.parts = (gemm.steps + gemm.part_steps - 1) / gemm.part_steps;
+  int64_t groups = (gemm.tiles + AMX_TILES_DOWN - 1) / AMX_TILES_DOWN, lines = AMX_PANELS * gemm.stride / 16;
   gemm.fetch_lines = (lines + groups * gemm.steps - 1) / (groups * gemm.steps);
-  for (int i = 1; i <= GROUP_TILES && i <= gemm.tiles; i++) gemm.group[i - 1] = emit_group(e, &gemm, i);
+  for (int i = 1; i <= AMX_TILES_DOWN && i <= gemm.tiles; i++) gemm.product[i - 1] = emit_product(e, &gemm, i);
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_%s_m%lld_n%lld_k%lld_%s", stages, precision_name(desc->precision), (long long)desc->m,

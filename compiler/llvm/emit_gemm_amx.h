@@ -1,4 +1,4 @@
-/* GEMM on AMX's tiles: emit_gemm for levels with tiles, in bf16, m > 1. Internal to compiler/llvm. */
+/* GEMM on AMX's tiles: emit_gemm for levels with tiles, in bf16 and int8, m > 1. Internal to compiler/llvm. */
 #ifndef VITC_LLVM_EMIT_GEMM_AMX_H
 #define VITC_LLVM_EMIT_GEMM_AMX_H
 

@@ -1,5 +1,7 @@
 #include "support/jit.h"
 
+#include "vitc/host.h"
+
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
@@ -79,6 +81,7 @@ char *jit_assembly(struct jit *jit) {
 
 bool jit_runs(const struct target_level *level) {
   bool has = (level->requires & ~target_host_features()) == 0;
+  if (has && (level->requires & TARGET_AMX_TILE) != 0) has = vitc_cpu_request_amx() == 1;
   if (!has) fprintf(stderr, "NOT TESTED: this CPU lacks level %s\n", level->name);
   return has;
 }

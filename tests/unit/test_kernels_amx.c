@@ -32,7 +32,7 @@ static int find_ways(struct way *ways) {
   model.requires = target_levels[LEVEL_avx512bf16].requires;
   if (jit_runs(&model)) ways[count++] = (struct way){model, true, "model, AVX-512"};
   model = *narrow;
-  model.tiles = true;
+  model.tiles = model.dot_int8 = true; /* operand rows as AMX reads them */
   if (jit_runs(&model)) ways[count++] = (struct way){model, true, "model, AVX2"};
   cr_assert(count > 0, "no level runs here");
   return count;
@@ -75,19 +75,29 @@ static size_t extent(int64_t images, int64_t image_stride, int64_t rows, int64_t
   return (size_t)((images - 1) * image_stride + (rows - 1) * row_stride + columns);
 }
 
-static struct problem shape(int64_t m, int64_t n, int64_t k, int64_t images) {
+/* Of an operand row, with its tables. */
+static int64_t a_words(const struct gemm_desc *d) {
+  return pack_words(d->precision, d->k) + 2 * pack_groups(d->precision, d->k, d->group);
+}
+
+static struct problem shape_of(enum precision precision, int64_t m, int64_t n, int64_t k, int64_t group, int64_t images) {
   struct problem p = {.images = images};
   struct gemm_desc *d = &p.desc;
   memset(d, 0, sizeof *d);
-  d->precision = PRECISION_BF16;
+  d->precision = precision;
+  d->group = group;
   d->m = m;
   d->n = n;
   d->k = k;
-  d->a_row_stride = pack_words(d->precision, k) + 16;
+  d->a_row_stride = (a_words(d) + 31) / 16 * 16;
   d->a_image_stride = m * d->a_row_stride + 32;
   d->c_row_stride = n + 3;
   d->c_image_stride = m * (n + 3) + 4;
   return p;
+}
+
+static struct problem shape(int64_t m, int64_t n, int64_t k, int64_t images) {
+  return shape_of(PRECISION_BF16, m, n, k, 0, images);
 }
 
 static void add_stage(struct problem *p, enum op op, enum operand_kind kind) {
@@ -102,31 +112,67 @@ static void add_stage(struct problem *p, enum op op, enum operand_kind kind) {
   }
 }
 
-static void fill_a(struct problem *p, uint32_t *seed) {
-  const struct gemm_desc *d = &p->desc;
-  p->a = make(extent(p->images, d->a_image_stride, d->m, d->a_row_stride, pack_words(d->precision, d->k)), 0);
-  p->a_plain = malloc((size_t)(p->images * d->m * d->k) * sizeof(float));
-  for (int64_t row = 0; row < p->images * d->m; row++) {
-    float *words = p->a.at + row / d->m * d->a_image_stride + row % d->m * d->a_row_stride;
-    for (int64_t k = 0; k < d->k; k++) {
+static int64_t group_of(const struct gemm_desc *d, int64_t k) {
+  return d->group > 0 ? k / d->group : 0;
+}
+
+/* One operand row: bf16, or u8 and behind them each group's scale and offset. */
+static void fill_a_row(const struct gemm_desc *d, float *words, float *plain, uint32_t *seed) {
+  float *tables = words + pack_words(d->precision, d->k);
+  for (int64_t g = 0; g < pack_groups(d->precision, d->k, d->group); g++) {
+    tables[2 * g] = (2 + next_random(seed)) / 256;
+    tables[2 * g + 1] = tables[2 * g] * 128 + next_random(seed) / 4;
+  }
+  for (int64_t k = 0; k < d->k; k++) {
+    if (d->precision == PRECISION_BF16) {
       uint16_t value = to_bf16(next_random(seed));
       memcpy((uint16_t *)(void *)words + k, &value, sizeof value);
-      p->a_plain[row * d->k + k] = from_bf16(value);
+      plain[k] = from_bf16(value);
+    } else {
+      uint8_t value = (uint8_t)(128 + 127 * next_random(seed));
+      ((uint8_t *)(void *)words)[k] = value;
+      plain[k] = tables[2 * group_of(d, k)] * (float)value - tables[2 * group_of(d, k) + 1];
+    }
+  }
+  /* What is past k in int8 must not matter. */
+  for (int64_t k = d->k; d->precision == PRECISION_INT8 && k < pack_padded_k(d->precision, d->k); k++)
+    ((uint8_t *)(void *)words)[k] = 0xee;
+}
+
+static void fill_a(struct problem *p, uint32_t *seed) {
+  const struct gemm_desc *d = &p->desc;
+  p->a = make(extent(p->images, d->a_image_stride, d->m, d->a_row_stride, a_words(d)), 0);
+  p->a_plain = malloc((size_t)(p->images * d->m * d->k) * sizeof(float));
+  for (int64_t row = 0; row < p->images * d->m; row++)
+    fill_a_row(d, p->a.at + row / d->m * d->a_image_stride + row % d->m * d->a_row_stride, p->a_plain + row * d->k, seed);
+}
+
+/* Column j of the panels; behind their words, each group's scales and products of scale and sum. */
+static void fill_b_column(const struct problem *p, int64_t j, uint32_t *seed) {
+  const struct gemm_desc *d = &p->desc;
+  float *panel = p->b.at + j / 16 * pack_panel_stride(d->precision, d->k, d->group);
+  float *tables = panel + pack_words(d->precision, d->k) * 16 + j % 16;
+  for (int64_t g = 0; g < pack_groups(d->precision, d->k, d->group); g++) tables[32 * g] = (2 + next_random(seed)) / 256;
+  for (int64_t k = 0; k < d->k; k++) {
+    if (d->precision == PRECISION_BF16) {
+      uint16_t value = to_bf16(next_random(seed));
+      memcpy((uint16_t *)(void *)(panel + k / 2 * 16 + j % 16) + k % 2, &value, sizeof value);
+      p->b_plain[k * d->n + j] = from_bf16(value);
+    } else {
+      int8_t value = (int8_t)(127 * next_random(seed));
+      float *group = tables + 32 * group_of(d, k);
+      memcpy((int8_t *)(void *)(panel + k / 4 * 16 + j % 16) + k % 4, &value, sizeof value);
+      p->b_plain[k * d->n + j] = group[0] * (float)value;
+      group[16] += group[0] * (float)value;
     }
   }
 }
 
 static void fill_b(struct problem *p, uint32_t *seed) {
   const struct gemm_desc *d = &p->desc;
-  int64_t stride = pack_panel_stride(d->precision, d->k, d->group);
-  p->b = make((size_t)((d->n + 15) / 16 * stride), 0);
+  p->b = make((size_t)((d->n + 15) / 16 * pack_panel_stride(d->precision, d->k, d->group)), 0);
   p->b_plain = malloc((size_t)(d->n * d->k) * sizeof(float));
-  for (int64_t k = 0; k < d->k; k++)
-    for (int64_t j = 0; j < d->n; j++) {
-      uint16_t value = to_bf16(next_random(seed));
-      memcpy((uint16_t *)(void *)(p->b.at + j / 16 * stride + k / 2 * 16 + j % 16) + k % 2, &value, sizeof value);
-      p->b_plain[k * d->n + j] = from_bf16(value);
-    }
+  for (int64_t j = 0; j < d->n; j++) fill_b_column(p, j, seed);
 }
 
 /* The residual is C itself with in_place. */
@@ -183,7 +229,8 @@ static double apply(const struct problem *p, int s, double x, const float *c_bef
   }
 }
 
-/* The largest error of a sum of k products in fp32, in any order, of elements below 1; rounding to bf16 where C is rounded. */
+/* The largest error of a sum of k products in fp32, in any order, of elements below 1; rounding to bf16 where C is rounded.
+ * In int8 the large sums of what the offsets take away again are rounded too. */
 static void check(const struct problem *p, const float *c_before, const struct way *way) {
   const struct gemm_desc *d = &p->desc;
   bool rounded = d->c_operand && way->level.dot_bf16;
@@ -198,7 +245,7 @@ static void check(const struct problem *p, const float *c_before, const struct w
       }
       for (int s = 0; s < d->stage_count; s++) x = apply(p, s, x, c_before, row, j);
       double got = rounded ? from_bf16(((const uint16_t *)(const void *)c_row)[j]) : c_row[j];
-      double bound = 2e-6 * (size + 3) + (rounded ? fabs(x) / 256 : 0);
+      double bound = (d->precision == PRECISION_INT8 ? 2e-5 : 2e-6) * (size + 3) + (rounded ? fabs(x) / 256 : 0);
       cr_assert(fabs(got - x) <= bound, "%s: m %d n %d k %d: row %d column %d: %.9g, not %.9g", way->name, (int)d->m, (int)d->n,
                 (int)d->k, (int)row, (int)j, got, x);
     }
@@ -311,4 +358,27 @@ Test(kernels_amx, residual_in_place) {
   add_stage(&p, OP_add, OPERAND_COLUMN);
   add_stage(&p, OP_add, OPERAND_MATRIX);
   run(&p, true);
+}
+
+Test(kernels_amx, int8) {
+  static const int64_t shapes[][3] = {{2, 16, 64},   {7, 33, 1},    {16, 48, 100},  {17, 5, 130},   {31, 64, 256},
+                                      {33, 100, 70}, {53, 17, 384}, {197, 48, 192}, {20, 40, 3072}, {37, 101, 333}};
+  for (int i = 0; i < 10; i++) {
+    struct problem p = shape_of(PRECISION_INT8, shapes[i][0], shapes[i][1], shapes[i][2], 0, 1 + i % 3);
+    add_stage(&p, OP_add, OPERAND_COLUMN);
+    if (i % 3 == 0) add_stage(&p, OP_gelu, OPERAND_NONE);
+    if (i % 2 == 0) add_stage(&p, OP_add, OPERAND_MATRIX);
+    run(&p, i % 4 == 0);
+  }
+}
+
+Test(kernels_amx, int8_in_groups) {
+  static const int64_t shapes[][4] = {{2, 16, 64, 128},   {9, 33, 128, 128}, {16, 48, 129, 128}, {33, 64, 384, 128},
+                                      {53, 40, 500, 128}, {17, 32, 512, 64}, {49, 17, 1000, 256}};
+  for (int i = 0; i < 7; i++) {
+    struct problem p = shape_of(PRECISION_INT8, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], 1 + i % 2);
+    add_stage(&p, OP_add, OPERAND_COLUMN);
+    add_stage(&p, OP_gelu, OPERAND_NONE);
+    run(&p, false);
+  }
 }

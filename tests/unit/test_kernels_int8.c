@@ -316,7 +316,7 @@ Test(kernels_int8, accumulators_stay_in_registers) {
     jit_init(&jit, &target_levels[l]);
     LLVMSetLinkage(emit_gemm(&jit.emit, &p.desc), LLVMExternalLinkage);
     char *assembly = jit_assembly(&jit), spill[128] = "";
-    const char *dot = target_levels[l].dot_int8 ? "vpdpbusd" : "vpmaddwd";
+    const char *dot = target_levels[l].tiles ? "tdpbusd" : target_levels[l].dot_int8 ? "vpdpbusd" : "vpmaddwd";
     int dots = 0;
     for (char *line = strtok(assembly, "\n"); line != NULL; line = strtok(NULL, "\n")) {
       if (strstr(line, dot) != NULL) {

@@ -1,0 +1,96 @@
+#include "llvm/emit_gemm_amx_finish.h"
+
+static emit_value state_slot(struct emit *e, emit_value state, enum amx_state slot) {
+  return emit_bytes(e, state, emit_i64(e, (int64_t)slot * 8));
+}
+
+emit_value amx_state_load(struct emit *e, emit_value state, enum amx_state slot) {
+  return LLVMBuildLoad2(e->builder, e->i64, state_slot(e, state, slot), "");
+}
+
+static emit_value state_load_pointer(struct emit *e, emit_value state, enum amx_state slot) {
+  return LLVMBuildLoad2(e->builder, e->pointer, state_slot(e, state, slot), "");
+}
+
+void amx_state_store(struct emit *e, emit_value state, enum amx_state slot, emit_value value) {
+  LLVMBuildStore(e->builder, value, state_slot(e, state, slot));
+}
+
+emit_value amx_sums(struct emit *e, emit_value copy) {
+  return emit_at_const(e, copy, AMX_GROUP_ROWS * COPY_COLUMNS);
+}
+
+struct gemm_scales amx_scales(struct emit *e, const struct amx_gemm *gemm, emit_value a, emit_value b, emit_value part) {
+  struct gemm_scales scales = {.row_stride = gemm->desc->a_row_stride, .panel_stride = gemm->stride};
+  a = emit_at_const(e, a, operand_tables(e->level, gemm->desc->k));
+  b = emit_at_const(e, b, pack_words(gemm->desc->precision, gemm->desc->k) * 16);
+  scales.a = gemm_offset(e, a, part, 2);
+  scales.b = gemm_offset(e, b, part, 32);
+  return scales;
+}
+
+/* One row of a panel; is_first: NULL for never. */
+static void add_row(struct emit *e, const struct gemm_scales *scales, emit_value integers, emit_value sums, emit_value row,
+                    emit_value is_first) {
+  emit_value row_scales[2], column_scales[2];
+  int lanes = e->level->lanes;
+  gemm_row_scales(e, scales, row, row_scales);
+  for (int v = 0; v < 16 / lanes; v++) {
+    emit_value place = emit_at_const(e, sums, (int64_t)v * lanes), sum = emit_load_vector(e, place, lanes);
+    if (is_first != NULL) sum = emit_select(e, is_first, emit_splat_const(e, 0), sum);
+    gemm_column_scales(e, scales, v, column_scales);
+    emit_value part = emit_load_vector(e, emit_at_const(e, integers, (int64_t)v * lanes), lanes);
+    part = LLVMBuildBitCast(e->builder, part, e->ivector, "");
+    emit_store_vector(e, gemm_scaled(e, sum, part, row_scales, column_scales), place, lanes);
+  }
+}
+
+void amx_add_part(struct emit *e, emit_value copy, const struct gemm_scales *scales, emit_value is_first, emit_value begin,
+                  emit_value end) {
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  emit_value integers = gemm_offset(e, copy, loop.index, COPY_COLUMNS);
+  emit_value sums = gemm_offset(e, amx_sums(e, copy), loop.index, COPY_COLUMNS);
+  for (int p = 0; p < AMX_PANELS; p++)
+    add_row(e, &scales[p], emit_at_const(e, integers, p * 16), emit_at_const(e, sums, p * 16), loop.index, is_first);
+  emit_loop_end(e, &loop, NULL);
+}
+
+void amx_pending_begin(struct emit *e, struct amx_pending *pending, const struct amx_gemm *gemm, emit_value state,
+                       emit_value copy, emit_value operands, emit_value c) {
+  *pending = (struct amx_pending){.gemm = gemm, .rows = amx_state_load(e, state, STATE_ROWS), .copy = copy};
+  pending->has_second = LLVMBuildICmp(e->builder, LLVMIntSGT, amx_state_load(e, state, STATE_PANELS), emit_i64(e, 1), "");
+  for (int p = 0; p < AMX_PANELS; p++) {
+    struct gemm_tile *tile = &pending->panel[p];
+    *tile = (struct gemm_tile){.desc = gemm->desc, .panels = 1, .vectors = 16 / e->level->lanes, .operands = operands};
+    tile->image = amx_state_load(e, state, STATE_IMAGE);
+    tile->row = amx_state_load(e, state, STATE_ROW);
+    tile->column = emit_add(e, amx_state_load(e, state, STATE_COLUMN), emit_i64(e, p * 16));
+    gemm_tile_begin(e, tile, c);
+    if (gemm->desc->precision != PRECISION_INT8) continue;
+    emit_value b = emit_at_const(e, state_load_pointer(e, state, STATE_B), p * gemm->stride);
+    pending->scales[p] = amx_scales(e, gemm, state_load_pointer(e, state, STATE_A), b, emit_i64(e, gemm->parts - 1));
+    if (gemm->parts == 1) tile->scales = &pending->scales[p];
+  }
+}
+
+static void finish_row(struct emit *e, const struct amx_pending *pending, int p, emit_value row) {
+  emit_value copy_row = emit_at_const(e, gemm_offset(e, pending->copy, row, COPY_COLUMNS), p * 16);
+  if (pending->gemm->parts > 1) {
+    emit_value sums = emit_at_const(e, gemm_offset(e, amx_sums(e, pending->copy), row, COPY_COLUMNS), p * 16);
+    add_row(e, &pending->scales[p], copy_row, sums, row, NULL);
+    copy_row = sums;
+  }
+  gemm_tile_finish_row(e, &pending->panel[p], copy_row, row, 0);
+}
+
+void amx_pending_finish(struct emit *e, const struct amx_pending *pending, emit_value begin, emit_value end) {
+  struct emit_loop loop;
+  struct emit_if second;
+  emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
+  finish_row(e, pending, 0, loop.index);
+  emit_if_begin(e, &second, pending->has_second);
+  finish_row(e, pending, 1, loop.index);
+  emit_if_end(e, &second);
+  emit_loop_end(e, &loop, NULL);
+}

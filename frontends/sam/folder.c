@@ -1,4 +1,5 @@
 /* Folders of transformers: model_type sam, sam_vision_model and vitdet. */
+#include "huggingface/activation.h"
 #include "huggingface/huggingface.h"
 #include "import_config.h"
 #include "sam/sam.h"
@@ -57,27 +58,6 @@ static enum status read_mlp(const struct config *config, struct sam_config *sam)
   return sam->mlp > 0 ? STATUS_OK : config_reject(config, "mlp_ratio", "a ratio that leaves the MLP a width");
 }
 
-static enum status read_activation(const struct config *config, enum activation *out) {
-  static const struct {
-    const char *name;
-    enum activation activation;
-  } known[] = {{"gelu", ACTIVATION_GELU},
-               {"gelu_python", ACTIVATION_GELU},
-               {"gelu_new", ACTIVATION_GELU_TANH},
-               {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-               {"quick_gelu", ACTIVATION_QUICK_GELU},
-               {"silu", ACTIVATION_SILU},
-               {"relu", ACTIVATION_RELU}};
-  const char *name = "gelu";
-  TRY(config_text(config, "hidden_act", &name));
-  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (strcmp(name, known[i].name) == 0) {
-      *out = known[i].activation;
-      return STATUS_OK;
-    }
-  return config_reject(config, "hidden_act", "gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu or relu");
-}
-
 static enum status read_sam(const struct config *config, struct sam_config *sam) {
   static const int64_t globals[] = {2, 5, 8, 11};
   *sam = (struct sam_config){.arch = "SAM's vision encoder",
@@ -98,7 +78,7 @@ static enum status read_sam(const struct config *config, struct sam_config *sam)
                              .neck_width = 256};
   TRY(config_read(config, sam_fields, sizeof sam_fields / sizeof *sam_fields, false, sam));
   TRY(config_integer(config, "window_size", 0, CONFIG_IMAGE_MAX, &sam->window));
-  TRY(read_activation(config, &sam->activation));
+  TRY(activation_read(config, &sam->activation));
   TRY(read_mlp(config, sam));
   for (int64_t i = 0; i < sam->depth; i++) sam->windowed[i] = sam->window > 0;
   if (!config_get(config, "global_attn_indexes"))
@@ -162,7 +142,7 @@ static enum status read_vitdet(const struct config *config, struct sam_config *s
                              .epsilon = 1e-6};
   TRY(config_read(config, vitdet_fields, sizeof vitdet_fields / sizeof *vitdet_fields, false, sam));
   TRY(config_integer(config, "window_size", 0, CONFIG_IMAGE_MAX, &sam->window));
-  TRY(read_activation(config, &sam->activation));
+  TRY(activation_read(config, &sam->activation));
   TRY(read_mlp(config, sam));
   if (sam->window > 0) TRY(read_blocks(config, "window_block_indices", sam->depth, true, sam->windowed));
   TRY(read_blocks(config, "residual_block_indices", sam->depth, true, sam->residual));

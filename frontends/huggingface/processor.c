@@ -1,9 +1,37 @@
 #include "huggingface/processor.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
-/* {"height": h, "width": w}, {"shortest_edge": s}, or the older single number, which means a square here. */
+/* The defaults of the classes, by the names that they begin with. */
+static const struct {
+  const char *name;
+  struct processor processor;
+} known[] = {
+    {"ViT", {.filter = VITC_BILINEAR, .size = 224}},
+    {"DeiT", {.filter = VITC_BICUBIC, .size = 256, .crop = 224}},
+    {"Beit", {.filter = VITC_BICUBIC, .size = 224}},
+    {"Bit", {.filter = VITC_BICUBIC, .size = 224, .shortest = true, .crop = 224, .clip = true}},
+    {"CLIP", {.filter = VITC_BICUBIC, .size = 224, .shortest = true, .crop = 224, .clip = true}},
+    {"Siglip", {.filter = VITC_BICUBIC, .size = 224}},
+};
+
+/* That of the class that wrote the file, where it is one of these: "CLIPImageProcessorFast", "CLIPFeatureExtractor". */
+static enum status written_by(const struct config *config, const struct processor **processor) {
+  const char *name = NULL;
+  TRY(config_text(config, "feature_extractor_type", &name));
+  TRY(config_text(config, "image_processor_type", &name));
+  for (size_t i = 0; i < sizeof known / sizeof *known && name; i++) {
+    size_t length = strlen(known[i].name);
+    bool same = strncmp(name, known[i].name, length) == 0;
+    if (same && (strncmp(name + length, "Image", 5) == 0 || strncmp(name + length, "Feature", 7) == 0))
+      *processor = &known[i].processor;
+  }
+  return STATUS_OK;
+}
+
+/* {"height": h, "width": w}, {"shortest_edge": s}, or the older single number, which means what the class's own size is of. */
 static enum status read_size(const struct config *config, const char *key, uint32_t *out_height, uint32_t *out_width,
                              bool *out_shortest) {
   const cJSON *item = config_get(config, key);
@@ -16,6 +44,7 @@ static enum status read_size(const struct config *config, const char *key, uint3
     height = width = shortest;
     TRY(config_integer(&size, "height", 1, CONFIG_IMAGE_MAX, &height));
     TRY(config_integer(&size, "width", 1, CONFIG_IMAGE_MAX, &width));
+    *out_shortest = shortest != 0;
   } else {
     TRY(config_integer(config, key, 1, CONFIG_IMAGE_MAX, &height));
     width = height;
@@ -23,7 +52,6 @@ static enum status read_size(const struct config *config, const char *key, uint3
   if (height == 0 || width == 0) return config_reject(config, key, "height and width, or shortest_edge");
   *out_height = (uint32_t)height;
   *out_width = (uint32_t)width;
-  *out_shortest = shortest != 0;
   return STATUS_OK;
 }
 
@@ -101,6 +129,7 @@ enum status processor_read(const struct import *import, const struct processor *
   const char *folder = import->source, *name = "preprocessor_config.json";
   if (stat(arena_printf(import->arena, "%s/%s", folder, name), &info) != 0) return STATUS_OK;
   enum status status = config_open(folder, name, import->arena, &config, import->diag);
+  if (status == STATUS_OK) status = written_by(&config, &processor);
   if (status == STATUS_OK) status = read_geometry(&config, processor, out_preprocess);
   if (status == STATUS_OK) status = read_arithmetic(&config, processor, out_preprocess);
   if (status == STATUS_OK) warn_other_size(config.file, out_preprocess, size);

@@ -4,7 +4,8 @@
 
 #include "import_config.h"
 
-/* What a processor's class does where the file is silent. */
+/* What a processor's class does where the file is silent. The one that is passed in is for files that do not name a class that
+ * is known here. */
 struct processor {
   enum vitc_filter filter;
   int64_t size; /* both edges, or with `shortest` the shorter one */

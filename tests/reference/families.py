@@ -1,5 +1,5 @@
-"""Every family of models that vitc imports, against its own framework: interpreter and object at most 2e-5 of the output's deviation
-from it, at two image sizes and batches 1 and 3.
+"""Every family of models that vitc imports, against its own framework: interpreter and object at most 2e-5 of the output's
+deviation from it, at two image sizes and batches 1 and 3.
 
     families.py [--vitc PATH] [--only NAME] [--readme]
 

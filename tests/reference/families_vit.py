@@ -77,7 +77,7 @@ def vit(run):
     yield timm_case(run, "timm", "vit_tiny_patch16_224", 200)
     yield timm_case(run, "timm, mean pooling", "vit_tiny_patch16_224", 201, global_pool="avg")
     yield timm_case(run, "timm, norms of queries and keys", "vit_tiny_patch16_224", 202, qk_norm=True)
-    yield timm_case(run, "timm, registers", "vit_tiny_patch16_224", 203, reg_tokens=3)
+    yield timm_case(run, "timm, registers", "vit_tiny_patch16_224", 303, reg_tokens=3)
     yield from transformers_cases(run, 204, t.ViTConfig, (t.ViTForImageClassification, t.ViTModel), num_labels=5)
     model = timm_model("vit_tiny_patch16_224", 206, **SMALL)
     table = model.pos_embed
@@ -89,7 +89,8 @@ def vit(run):
 
 @family("vit_model.py", "in21k and fine-tuned state dicts")
 def vit_model(run):
-    for seed, (name, args) in enumerate({"pre_logits": dict(representation_size=48), "fine-tuned": dict(num_classes=5)}.items()):
+    cases = {"pre_logits": dict(representation_size=48), "fine-tuned": dict(num_classes=5)}
+    for seed, (name, args) in enumerate(cases.items()):
         model = reseed(VisionTransformer(**SMALL | args), 210 + seed)
         other = VisionTransformer(**SMALL | args).eval()
         state = model.state_dict()
@@ -102,8 +103,8 @@ def vit_model(run):
 @family("DeiT", "timm, transformers")
 def deit(run):
     yield timm_case(run, "timm", "deit_tiny_distilled_patch16_224", 220)
-    yield from transformers_cases(run, 221, t.DeiTConfig, (t.DeiTForImageClassificationWithTeacher, t.DeiTForImageClassification),
-                                  num_labels=5)
+    classes = (t.DeiTForImageClassificationWithTeacher, t.DeiTForImageClassification)
+    yield from transformers_cases(run, 221, t.DeiTConfig, classes, num_labels=5)
 
 
 @family("DeiT-3", "timm")
@@ -126,18 +127,19 @@ def mae_output(model, x, **options):
 def mae(run):
     config = transformers_config(t.ViTMAEConfig, mask_ratio=0.0, decoder_hidden_size=32, decoder_intermediate_size=48,
                                  decoder_num_attention_heads=2, decoder_num_hidden_layers=1)
-    model = reseed(t.ViTMAEModel(config), 240)
+    model = reseed(t.ViTMAEModel(config), 340)
     yield transformers_case(run, "ViTMAEModel", model, mae_output)
     whole = reseed(t.ViTMAEForPreTraining(config), 241)
     yield Case("ViTMAEForPreTraining", run.transformers_folder(whole), lambda x: mae_output(whole.vit, x), SIZE, OTHER,
                lambda x: mae_output(whole.vit, x, interpolate_pos_encoding=True))
-    yield timm_case(run, "timm", "vit_tiny_patch16_224", 242, num_classes=0)
+    yield timm_case(run, "timm", "vit_tiny_patch16_224", 342, num_classes=0)
     args = SMALL | dict(num_classes=0)
     encoder = timm_model("vit_tiny_patch16_224", 243, **args)
     other = timm.create_model("vit_tiny_patch16_224", **args | dict(img_size=OTHER)).eval()
     table = F.interpolate(grid_of(encoder.pos_embed, 1), (6, 3), mode="bicubic", align_corners=False)
     other.load_state_dict(encoder.state_dict() | {"pos_embed": with_grid(encoder.pos_embed, 1, table)})
-    decoder = {"mask_token": torch.ones(1, 1, 32), "decoder_embed.weight": torch.ones(32, 64), "decoder_embed.bias": torch.ones(32)}
+    decoder = {"mask_token": torch.ones(1, 1, 32), "decoder_embed.weight": torch.ones(32, 64),
+               "decoder_embed.bias": torch.ones(32)}
     yield Case("original, with its decoder", save(run, encoder.state_dict() | decoder), encoder, SIZE, OTHER, other,
                ("--arch", SPEC))
 
@@ -156,7 +158,7 @@ def original_dinov2(state, registers):
 @family("DINOv2", "transformers, timm, original")
 def dinov2(run):
     classes = (t.Dinov2Model, t.Dinov2ForImageClassification)
-    yield from transformers_cases(run, 250, t.Dinov2Config, classes, resize={}, mlp_ratio=2, num_labels=5)
+    yield from transformers_cases(run, 350, t.Dinov2Config, classes, resize={}, mlp_ratio=2, num_labels=5)
     model = reseed(t.Dinov2Model(transformers_config(t.Dinov2Config, use_swiglu_ffn=True)), 252)
     yield transformers_case(run, "Dinov2Model with SwiGLU", model, resize={})
     yield timm_case(run, "timm", "vit_small_patch14_dinov2", 253, num_classes=0)
@@ -173,8 +175,9 @@ def dinov2(run):
 @family("DINOv2 with registers", "transformers, timm, original")
 def dinov2_registers(run):
     classes = (t.Dinov2WithRegistersModel, t.Dinov2WithRegistersForImageClassification)
-    yield from transformers_cases(run, 260, t.Dinov2WithRegistersConfig, classes, resize={}, num_register_tokens=3, num_labels=5)
-    model = reseed(t.Dinov2WithRegistersModel(transformers_config(t.Dinov2WithRegistersConfig, use_swiglu_ffn=True)), 262)
+    yield from transformers_cases(run, 260, t.Dinov2WithRegistersConfig, classes, resize={}, num_register_tokens=3,
+                                  num_labels=5)
+    model = reseed(t.Dinov2WithRegistersModel(transformers_config(t.Dinov2WithRegistersConfig, use_swiglu_ffn=True)), 362)
     yield transformers_case(run, "Dinov2WithRegistersModel with SwiGLU", model, resize={})
     yield timm_case(run, "timm", "vit_small_patch14_reg4_dinov2", 263)
     # The original has a row of positions for the class token, and none for registers. timm converts it.
@@ -199,7 +202,8 @@ def beit(run):
     model = reseed(t.BeitModel(config), 272)
     yield transformers_case(run, "BeitModel, shared biases, token pooling", model, resize={})
     yield timm_case(run, "timm", "beit_base_patch16_224", 273)
-    yield timm_case(run, "timm, shared biases", "beit_base_patch16_224", 274, use_rel_pos_bias=False, use_shared_rel_pos_bias=True)
+    yield timm_case(run, "timm, shared biases", "beit_base_patch16_224", 274, use_rel_pos_bias=False,
+                    use_shared_rel_pos_bias=True)
     yield timm_state_case(run, "timm, state dict", "beitv2_base_patch16_224", 275, spec=SPEC + ",pool=mean")
 
 
@@ -219,7 +223,8 @@ def open_clip_state(model):
     """The names of OpenAI's CLIP and of open_clip for the tensors of timm's model: timm's conversion, backwards."""
     swaps = (("patch_embed.proj", "conv1"), ("pos_embed", "positional_embedding"), ("blocks.", "transformer.resblocks."),
              ("norm_pre", "ln_pre"), ("norm1", "ln_1"), ("norm2", "ln_2"), ("attn.qkv.", "attn.in_proj_"),
-             ("attn.proj", "attn.out_proj"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"), ("cls_token", "class_embedding"))
+             ("attn.proj", "attn.out_proj"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"),
+             ("cls_token", "class_embedding"))
     state = {}
     for name, x in model.state_dict().items():
         for old, new in swaps:
@@ -238,13 +243,15 @@ def open_clip_state(model):
 @family("CLIP", "transformers, timm, open_clip")
 def clip(run):
     yield from transformers_cases(run, 280, t.CLIPVisionConfig, (t.CLIPVisionModel,))
-    yield from transformers_cases(run, 281, t.CLIPVisionConfig, (t.CLIPVisionModelWithProjection,), image_embeds, projection_dim=24)
+    yield from transformers_cases(run, 281, t.CLIPVisionConfig, (t.CLIPVisionModelWithProjection,), image_embeds,
+                                  projection_dim=24)
     yield transformers_case(run, "CLIPModel", clip_model(382), image_embeds)
     config = t.CLIPConfig(vision_config=transformers_config(dict), num_labels=5)
     model = reseed(t.CLIPForImageClassification(config), 283)
     yield transformers_case(run, "CLIPForImageClassification", model)
     yield timm_case(run, "timm", "vit_base_patch16_clip_224", 284)
-    for seed, arch, activation in ((385, "vit_base_patch16_clip_quickgelu_224", "quick_gelu"), (286, "vit_base_patch16_clip_224", "gelu")):
+    for seed, arch, activation in ((385, "vit_base_patch16_clip_quickgelu_224", "quick_gelu"),
+                                   (286, "vit_base_patch16_clip_224", "gelu")):
         model = timm_model(arch, seed, **SMALL)
         model.head.bias.data.zero_()
         state = open_clip_state(model)

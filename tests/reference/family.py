@@ -8,8 +8,8 @@ A module registers its rows:
         yield Case("transformers", run.transformers_folder(model), lambda x: model(x).pooler_output, (28, 28),
                    resized=(42, 28))
 
-Every case is imported at its own size and at another through --image-size, and run by the interpreter and as an object at batches
-1 and 3."""
+Every case is imported at its own size and at another through --image-size, and run by the interpreter and as an object at
+batches 1 and 3."""
 
 import dataclasses
 import typing
@@ -101,6 +101,7 @@ def table():
     """The README's table of what was checked."""
     lines = ["| family | checkpoints of | largest error, interpreter | object |", "|---|---|---:|---:|"]
     for row in ROWS.values():
-        cells = ["failed" if row.failed or kind not in row.errors else f"{row.errors[kind]:.1e}" for kind in ("interpreter", "object")]
+        cells = ["failed" if row.failed or kind not in row.errors else f"{row.errors[kind]:.1e}"
+                 for kind in ("interpreter", "object")]
         lines.append(f"| {row.name} | {row.sources} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)

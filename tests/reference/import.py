@@ -291,11 +291,34 @@ def preprocessing(run):
         [256, 250], [224, 224], "bicubic", "transformers"), got)
     got = block(folder, "--image-size", "384x384")
     run.checks.check("preprocess, another image size", (got["size"], got["crop"]) == ([438, 428], [384, 384]), got)
+    processor_classes(run, block)
     for arch, size, crop, mean in (("vit_tiny_patch16_224", 248, 224, 0.5), ("vit_tiny_patch16_384", 384, 384, 0.5),
                                    ("deit_tiny_patch16_224", 248, 224, 0.485), ("vit_b_32", 256, 224, 0.485),
                                    ("vit_base_patch32_224_in21k", 256, 224, 0.5)):
         got = block(None, "--init", "random", "--arch", arch)
         run.checks.check(f"preprocess, {arch}", (got["size"], got["crop"], got["mean"][0]) == (size, [crop, crop], mean), got)
+
+
+def processor_classes(run, block):
+    """Files that say nothing but their class, and the older single numbers for sizes: as that class has it."""
+    model = transformers.ViTModel(transformers_config(transformers.ViTConfig, image_size=224))
+    folder = run.transformers_folder(reseed(model, 122))
+    filters = {2: "bilinear", 3: "bicubic"}
+    for name in ("ViT", "DeiT", "Beit", "Bit", "CLIP", "Siglip"):
+        processor = getattr(transformers, f"{name}ImageProcessorPil")()
+        shortest = processor.size.get("shortest_edge")
+        size = shortest or [processor.size["height"], processor.size["width"]]
+        crop = [processor.crop_size["height"], processor.crop_size["width"]] if processor.do_center_crop else None
+        want = ("shortest" if shortest else "exact", size, crop, filters[int(processor.resample)], list(processor.image_mean))
+        for older in (False, True):
+            says = {"image_processor_type": f"{name}ImageProcessor"}
+            if older:
+                says = {"feature_extractor_type": f"{name}FeatureExtractor", "size": shortest or processor.size["height"]}
+            (folder / "preprocessor_config.json").write_text(json.dumps(says))
+            got = block(folder)
+            got = (got["resize"], got["size"], got.get("crop"), got["filter"], got["mean"])
+            label = f"preprocess, {name}, {'older file' if older else 'class alone'}"
+            run.checks.check(label, got == want, f"{got}, wanted {want}")
 
 
 PARTS = (timm_models, timm_state_dicts, timm_full_size, random_weights, vit_model_models, transformers_models,

@@ -97,8 +97,8 @@ static void print_text(const struct figures *figures, const struct timings *timi
   printf("CPU          %s\n", figures->cpu);
   printf("latency      min %.3f ms, median %.3f ms, p99 %.3f ms\n", figures->minimum, figures->median, figures->p99);
   printf("throughput   %.2f images/s, %.1f GFLOP/s (at the median)\n", figures->images, figures->gflops);
-  printf("peak         %.1f GFLOP/s best, %.1f median, of fp32 multiply-adds measured between the runs\n", figures->peak,
-         figures->peak_median);
+  printf("peak         %.1f GFLOP/s best, %.1f median, of %s multiply-adds measured between the runs\n", figures->peak,
+         figures->peak_median, precision_name(timings->peak_precision));
   printf("share        %.1f%% at the min, of the best peak; %.1f%% at the median, of the median peak\n", 100 * figures->share,
          100 * figures->share_median);
   printf("as given     %.1f GFLOP/s, %.1f%% of the best peak at the min, counting also what no output needs\n",
@@ -131,6 +131,7 @@ static void print_json(const struct figures *figures, const struct timings *timi
   print_member("gflop_per_image_as_given", flops_of(model, as_given) / 1e9);
   print_member("gflops", figures->gflops);
   print_member("gflops_as_given", figures->gflops_as_given);
+  printf(",\"peak_precision\":\"%s\"", precision_name(timings->peak_precision));
   print_member("peak_gflops", figures->peak);
   print_member("peak_median_gflops", figures->peak_median);
   print_member("share_of_peak", figures->share);
@@ -233,11 +234,11 @@ const struct command bench_command = {
     .usage = "M.o|M.json [--threads T] [--batch N] [--runs N] [--per-op] [--json]",
     .summary = "measure a compiled model's speed and its share of the machine's peak",
     .details =
-        "Runs a compiled model again and again and prints latency, images a second, GFLOP/s, the share of the fp32 peak of\n"
-        "this machine (a loop of multiply-adds on registers, measured on as many threads between the runs) and the\n"
-        "peak resident memory of the process. A graph is compiled first, for this run alone. What disturbs a shared machine\n"
-        "only makes it slower: the min of the latency over the best peak is what the code can do. --runs 500 gives a p99\n"
-        "that means something.\n\n"
+        "Runs a compiled model again and again and prints latency, images a second, GFLOP/s, the share of the peak of this\n"
+        "machine (a loop of the model's precision's own multiply-adds on registers, measured on as many threads between the\n"
+        "runs) and the peak resident memory of the process. A graph is compiled first, for this run alone. What disturbs a\n"
+        "shared machine only makes it slower: the min of the latency over the best peak is what the code can do. --runs 500\n"
+        "gives a p99 that means something.\n\n"
         "GFLOP/s count what is computed: two operations for each multiply-add of a product (as many rows as really are\n"
         "computed), five for each element of a normalisation or softmax, one for other arithmetic.\n\n"
         "--per-op prints for each phase (one parallel loop: a product with all that was fused into it, the normalisation\n"

@@ -19,10 +19,11 @@ struct timings {
   size_t count;         /* of inferences */
   double *milliseconds; /* each one's */
   size_t round_count;
-  double *peaks;      /* operations a second, one a round */
-  double *bandwidths; /* bytes a second, one a round; zeros without phases */
-  int phase_count;    /* 0: not a profiled run */
-  uint64_t *ticks;    /* [count][phase_count + 1]: of each phase, then of the whole inference */
+  double *peaks;                 /* operations a second, one a round */
+  enum precision peak_precision; /* of the instruction that the peaks are of */
+  double *bandwidths;            /* bytes a second, one a round; zeros without phases */
+  int phase_count;               /* 0: not a profiled run */
+  uint64_t *ticks;               /* [count][phase_count + 1]: of each phase, then of the whole inference */
   double ns_per_tick;
   double memory; /* peak resident bytes of the process, before there was a buffer to measure the bandwidth with */
 };

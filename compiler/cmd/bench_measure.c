@@ -90,11 +90,12 @@ static enum status measure_rounds(struct session *session, const struct bench_li
   const struct machine *machine = session->machine;
   const vitc_parallel *parallel = machine->pool != NULL ? &machine->parallel : NULL;
   struct timings *timings = session->timings;
+  peak_work work = peak_work_of(machine->level, machine_precision(machine), &timings->peak_precision);
   size_t limit = limits->runs > 0 ? limits->runs : BENCH_RUNS_MAX;
   double begin = seconds_now();
   while (timings->count < limit && timings->round_count < BENCH_RUNS_MAX) {
     size_t round = timings->round_count++;
-    timings->peaks[round] = measure_peak(parallel, machine->level != NULL ? machine->level->lanes : 0, peak_seconds);
+    timings->peaks[round] = measure_peak(parallel, work, peak_seconds);
     timings->bandwidths[round] =
         session->buffer.bytes != NULL ? measure_bandwidth(parallel, &session->buffer, peak_seconds) : 0;
     TRY(machine_run(machine, session->feed, session->results, diag)); /* back to the model's caches and branches */

@@ -17,49 +17,9 @@ double seconds_now(void) {
 
 enum { WINDOW = 128, READ_WINDOW = 1 << 24 };
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-enum { LOOPS = 4096 };
-
-#define FMA(accumulator) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+v"(accumulator) : "v"(a), "v"(b));
-
-/* Latency 4 at two instructions a cycle needs 8 independent chains; 12 leave room for slower ones and fit 16 registers. */
-__attribute__((target("avx2,fma"))) static double work_avx2(void) {
-  __m256 a = _mm256_set1_ps(1.0f), b = _mm256_set1_ps(1e-9f);
-  __m256 c0 = b, c1 = b, c2 = b, c3 = b, c4 = b, c5 = b, c6 = b, c7 = b, c8 = b, c9 = b, c10 = b, c11 = b;
-  for (int i = 0; i < LOOPS; i++) {
-    FMA(c0) FMA(c1) FMA(c2) FMA(c3) FMA(c4) FMA(c5) FMA(c6) FMA(c7) FMA(c8) FMA(c9) FMA(c10) FMA(c11)
-  }
-  return 2.0 * 8 * 12 * (double)LOOPS;
-}
-
-__attribute__((target("avx512f"))) static double work_avx512(void) {
-  __m512 a = _mm512_set1_ps(1.0f), b = _mm512_set1_ps(1e-9f);
-  __m512 c0 = b, c1 = b, c2 = b, c3 = b, c4 = b, c5 = b, c6 = b, c7 = b, c8 = b, c9 = b, c10 = b, c11 = b;
-  for (int i = 0; i < LOOPS; i++) {
-    FMA(c0) FMA(c1) FMA(c2) FMA(c3) FMA(c4) FMA(c5) FMA(c6) FMA(c7) FMA(c8) FMA(c9) FMA(c10) FMA(c11)
-  }
-  return 2.0 * 16 * 12 * (double)LOOPS;
-}
-
-typedef double (*work)(void);
-
-static work pick_work(int lanes) {
-  return lanes == 16 ? work_avx512 : lanes == 8 ? work_avx2 : NULL;
-}
-#else
-typedef double (*work)(void);
-
-static work pick_work(int lanes) {
-  (void)lanes;
-  return NULL;
-}
-#endif
-
 struct measurement {
   atomic_uint arrived;
-  work work;
+  peak_work work;
   struct read_buffer *buffer;
   uint32_t threads;
   double seconds;
@@ -103,8 +63,8 @@ static double on_all_threads(const vitc_parallel *parallel, vitc_task task, stru
   return measurement->threads > cpus ? rate * cpus / measurement->threads : rate;
 }
 
-double measure_peak(const vitc_parallel *parallel, int lanes, double seconds) {
-  struct measurement measurement = {.work = pick_work(lanes), .seconds = seconds};
+double measure_peak(const vitc_parallel *parallel, peak_work work, double seconds) {
+  struct measurement measurement = {.work = work, .seconds = seconds};
   return measurement.work != NULL ? on_all_threads(parallel, measure_thread, &measurement) : 0;
 }
 

@@ -1,14 +1,14 @@
-/* What this CPU can do, measured: fused multiply-adds on registers alone, and reading memory that no cache holds. */
+/* What this CPU can do, measured: multiply-adds on registers alone, and reading memory that no cache holds. */
 #ifndef VITC_CMD_PEAK_H
 #define VITC_CMD_PEAK_H
 
+#include "cmd/peak_work.h"
 #include "vitc/threads.h"
 
 #include <stddef.h>
 
-/* fp32 operations a second in vectors of `lanes` floats (16: AVX-512, 8: AVX2; the caller has checked that the CPU has them),
- * on all threads of the pool at once (NULL: the calling thread), over some `seconds`. 0 for other lanes. */
-double measure_peak(const vitc_parallel *parallel, int lanes, double seconds);
+/* Operations a second, on all threads of the pool at once (NULL: the calling thread), over some `seconds`. 0 without work. */
+double measure_peak(const vitc_parallel *parallel, peak_work work, double seconds);
 
 /* Memory larger than the caches, read in turns. Owned; zeroed is none. */
 struct read_buffer {

@@ -24,6 +24,7 @@ struct sampling {
   const char *nearest;     /* round_prefer_floor, round_prefer_ceil, floor, ceil */
   double cubic;
   bool exclude_outside;
+  bool antialias; /* linear and cubic */
   bool narrow; /* coordinates in float32, as PyTorch has them */
   int64_t in[2], out[2];
   double scale[2];

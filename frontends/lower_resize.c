@@ -37,6 +37,29 @@ static void cubic_taps(double a, double t, double out[TAPS]) {
   }
 }
 
+/* The filter at distance d, of a reach of 1 (linear) or 2 (cubic). */
+static double filter(const struct sampling *s, bool cubic, double d) {
+  double taps[TAPS];
+  if (!cubic) return d < 1 ? 1 - d : 0;
+  if (d >= 2) return 0;
+  cubic_taps(s->cubic, d - floor(d), taps);
+  return d < 1 ? taps[1] : taps[0];
+}
+
+/* Shrunk images are filtered as wide as what one of their pixels stands for. */
+static void fill_wide_row(const struct sampling *s, int axis, int64_t o, double *row) {
+  bool cubic = strcmp(s->mode, "cubic") == 0;
+  double x = coordinate(s, axis, o), scale = s->scale[axis] < 1 ? s->scale[axis] : 1, reach = (cubic ? 2 : 1) / scale;
+  double last = (double)(s->in[axis] - 1), sum = 0;
+  for (double at = ceil(x - reach); at <= x + reach; at++) {
+    double weight = filter(s, cubic, fabs(at - x) * scale);
+    if (s->exclude_outside && (at < 0 || at > last)) continue;
+    row[(int64_t)(at < 0 ? 0 : at > last ? last : at)] += weight;
+    sum += weight;
+  }
+  for (int64_t i = 0; i < s->in[axis]; i++) row[i] /= sum;
+}
+
 static void fill_row(const struct sampling *s, int axis, int64_t o, double *row) {
   double x = coordinate(s, axis, o), last = (double)(s->in[axis] - 1), taps[TAPS] = {0, 1, 0, 0}, sum = 0;
   bool cubic = strcmp(s->mode, "cubic") == 0;
@@ -64,7 +87,10 @@ double *sampling_matrix(struct arena *arena, const struct sampling *s, int axis)
   double *row = arena_array(arena, (size_t)in, sizeof *row);
   for (int64_t o = 0; o < out; o++) {
     memset(row, 0, (size_t)in * sizeof *row);
-    fill_row(s, axis, o, row);
+    if (s->antialias && strcmp(s->mode, "nearest") != 0)
+      fill_wide_row(s, axis, o, row);
+    else
+      fill_row(s, axis, o, row);
     for (int64_t i = 0; i < in; i++) matrix[i * out + o] = row[i];
   }
   return matrix;

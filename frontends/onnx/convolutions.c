@@ -189,18 +189,17 @@ static enum status ints_attribute(struct importer *im, const char *name, size_t 
 static enum status read_axes(struct importer *im, const struct shape *x, const struct shape *w, struct transposed_axis out[2]) {
   static const char *const read[] = {"auto_pad",       "dilations", "group",   "kernel_shape",
                                      "output_padding", "pads",      "strides", NULL};
-  int64_t strides[2], pads[4], dilations[2], more[2], kernel[2], group;
+  int64_t strides[2], pads[4], dilations[2], more[2], kernel[2];
   const char *auto_pad;
   TRY(attributes_check(im, read));
   TRY(attribute_string(im, "auto_pad", "NOTSET", &auto_pad));
-  TRY(attribute_int(im, "group", 1, &group));
   TRY(ints_attribute(im, "strides", 2, 1, 64, strides));
   TRY(ints_attribute(im, "pads", 4, 0, 4096, pads));
   TRY(ints_attribute(im, "dilations", 2, 1, 64, dilations));
   TRY(ints_attribute(im, "output_padding", 2, 0, 64, more));
   TRY(ints_attribute(im, "kernel_shape", 2, 0, 4096, kernel));
-  if (strcmp(auto_pad, "NOTSET") != 0 || group != 1 || dilations[0] != 1 || dilations[1] != 1)
-    return importer_fail(im, "auto_pad, groups and dilations are not supported");
+  if (strcmp(auto_pad, "NOTSET") != 0 || dilations[0] != 1 || dilations[1] != 1)
+    return importer_fail(im, "auto_pad and dilations are not supported");
   for (int i = 0; i < 2; i++) {
     int64_t s = strides[i], in = x->dim[2 + i], k = w->dim[2 + i], o = s * (in - 1) + more[i] + k - pads[i] - pads[i + 2];
     if ((kernel[i] != 0 && kernel[i] != k) || s < 1 || o < 1 || o > INT32_MAX || k > 4096)
@@ -213,12 +212,39 @@ static enum status read_axes(struct importer *im, const struct shape *x, const s
   return STATUS_OK;
 }
 
+/* Each group's channels by themselves, then joined. */
+static enum status lower_groups(struct importer *im, const struct transposed *all, int64_t groups, struct value **value) {
+  enum { GROUPS_MAX = 64 };
+  const char *name = node_output_name(im, 0);
+  struct value *parts[GROUPS_MAX], *x = *value;
+  if (groups > GROUPS_MAX) return importer_fail(im, "has %lld groups, at most %d are supported", (long long)groups, GROUPS_MAX);
+  struct lowering lowering = importer_lowering(im, x);
+  int64_t inputs = all->inputs / groups, taps = all->axis[0].kernel * all->axis[1].kernel;
+  for (int64_t g = 0; g < groups; g++) {
+    struct transposed part = *all;
+    int64_t start = g * inputs, end = start + inputs;
+    part.inputs = inputs;
+    part.weight += start * all->outputs * taps;
+    if (all->bias != NULL) part.bias += g * all->outputs;
+    if (all->scale != NULL) part.scale += g * all->outputs;
+    struct value *bounds[] = {x, importer_ints(im, &start, 1, false), importer_ints(im, &end, 1, false),
+                              importer_ints(im, &(int64_t){1}, 1, false)};
+    TRY(node_make(im, OP_slice, bounds, 4, arena_printf(im->arena, "%s.group", name), &parts[g]));
+    TRY(lower_transposed(&lowering, arena_printf(im->arena, "%s.part", name), &part, parts[g], &parts[g]));
+  }
+  struct node *node = node_add(im, OP_concat, parts, (int)groups, name);
+  node_set_int(im->graph, node, "axis", 1);
+  *value = node->outputs[0];
+  return node_ready(im, node);
+}
+
 enum status import_conv_transpose(struct importer *im, enum op op) {
   (void)op;
   struct operand *x, *w, *b;
   struct value *value;
   struct channels channels;
   const OnnxSubset__Node *next;
+  int64_t groups;
   TRY(operand_required(im, 0, &x));
   TRY(operand_required(im, 1, &w));
   TRY(operand_input(im, 2, &b));
@@ -230,19 +256,26 @@ enum status import_conv_transpose(struct importer *im, enum op op) {
   const struct shape *shape = &w->tensor[0].shape;
   t.inputs = shape->dim[0];
   t.outputs = shape->dim[1];
+  TRY(attribute_int(im, "group", 1, &groups));
+  if (groups < 1 || t.inputs % groups != 0)
+    return importer_fail(im, "%lld groups do not divide the channels", (long long)groups);
   if (value->shape.dim[1] != t.inputs)
     return importer_fail(im, "the weights are for %lld channels, the input has %lld", (long long)t.inputs,
                          (long long)value->shape.dim[1]);
   const float *bias = known_floats(b, 1);
-  if (b != NULL && (bias == NULL || b->tensor[0].shape.dim[0] != t.outputs))
-    return importer_fail(im, "expected a known bias of %lld", (long long)t.outputs);
+  if (b != NULL && (bias == NULL || b->tensor[0].shape.dim[0] != t.outputs * groups))
+    return importer_fail(im, "expected a known bias of %lld", (long long)(t.outputs * groups));
   TRY(read_axes(im, &value->shape, shape, t.axis));
-  TRY(find_channels(im, t.outputs, &channels, &next));
+  TRY(find_channels(im, t.outputs * groups, &channels, &next));
   t.scale = channels.scale;
-  if (bias != NULL || channels.scale != NULL) t.bias = make_bias(im, bias, &channels, t.outputs);
+  if (bias != NULL || channels.scale != NULL) t.bias = make_bias(im, bias, &channels, t.outputs * groups);
   int64_t phases = t.axis[0].stride * t.axis[1].stride;
   if (phases > PHASES_MAX) return importer_fail(im, "has %lld phases, at most %d are supported", (long long)phases, PHASES_MAX);
-  struct lowering lowering = importer_lowering(im, value);
-  TRY(lower_transposed(&lowering, node_output_name(im, 0), &t, value, &value));
+  if (groups > 1) {
+    TRY(lower_groups(im, &t, groups, &value));
+  } else {
+    struct lowering lowering = importer_lowering(im, value);
+    TRY(lower_transposed(&lowering, node_output_name(im, 0), &t, value, &value));
+  }
   return set_output(im, value, next);
 }

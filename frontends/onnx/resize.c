@@ -34,7 +34,7 @@ static enum status read_sampling(struct importer *im, struct sampling *out) {
   TRY(attribute_int(im, "exclude_outside", 0, &exclude));
   TRY(attribute_int(im, "antialias", 0, &antialias));
   out->exclude_outside = exclude != 0;
-  if (antialias != 0) return importer_fail(im, "antialias is not supported");
+  out->antialias = antialias != 0;
   if (strcmp(policy, "stretch") != 0) return importer_fail(im, "keep_aspect_ratio_policy '%.64s' is not supported", policy);
   if (!one_of(out->mode, (const char *const[]){"nearest", "linear", "cubic", NULL}))
     return importer_fail(im, "mode '%.64s' is not supported", out->mode);

@@ -24,6 +24,7 @@ typedef void gemm_function(const float *, const float *, float *, const void *co
                            int64_t);
 typedef void pack_function(const float *, float *, const float *, int64_t, int64_t, int64_t);
 typedef void attention_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t);
+typedef void masked_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t, const float *);
 typedef void rows_function(const float *, float *, const void *const *, int64_t, int64_t, int64_t);
 typedef void peak_function(float *, int64_t);
 
@@ -111,13 +112,15 @@ static void add_gemm(struct bench *b, const char *name, int64_t m, int64_t n, in
         (struct stage){.op = OP_add, .kind = OPERAND_MATRIX, .row_stride = padded(n), .image_stride = m * padded(n)};
 }
 
-static void add_attention(struct bench *b, const char *name, enum kind kind, int64_t rows) {
+static struct attention_desc *add_attention(struct bench *b, const char *name, enum kind kind, int64_t rows) {
   struct bench_case *c = add_case(b, name, kind, 4.0 * 12 * (double)(rows * rows) * 64);
   struct attention_desc *d = &c->attention;
   *d = (struct attention_desc){.windows = 1, .heads = 12, .kv_heads = 12, .q_rows = rows, .k_rows = rows, .scale = 0.125f};
   d->head_dim = d->v_dim = 64;
   d->q = d->k = d->v = (struct attention_strides){.image = rows * padded(2304), .head = 64, .row = padded(2304)};
   d->out = (struct attention_strides){.image = rows * padded(768), .head = 64, .row = padded(768)};
+  d->mask = (struct attention_strides){.head = rows * padded(rows), .row = padded(rows)};
+  return d;
 }
 
 static void add_cases(struct bench *b) {
@@ -132,6 +135,7 @@ static void add_cases(struct bench *b) {
   add_gemm(b, "head", 1, 1000, 768, OP_relu);
   add_attention(b, "attention", ATTENTION, ROWS);
   add_attention(b, "attention-577", ATTENTION, 577);
+  add_attention(b, "attention-masked", ATTENTION, ROWS)->has_mask = 1;
   add_attention(b, "pack", PACK, ROWS);
   struct bench_case *c = add_case(b, "layer-norm", LAYER_NORM, 8.0 * (double)ROWS * 768);
   c->rows = (struct rows_desc){.op = OP_layer_normalization, .rows = ROWS, .columns = 768, .epsilon = 1e-6f, .has_bias = 1};
@@ -241,7 +245,11 @@ static void run_slice(struct bench *b, const struct bench_case *c, const float *
                                gemm_row_tiles(&b->level, &c->gemm));
   } else if (c->kind == ATTENTION) {
     int64_t tiles = attention_row_tiles(&b->level, &c->attention);
-    ((attention_function *)c->code)(x, z, x + 1536, y, 1, slice * tiles, (slice + 1) * tiles);
+    int64_t begin = slice * tiles, end = begin + tiles;
+    if (c->attention.has_mask)
+      ((masked_function *)c->code)(x, z, x + 1536, y, 1, begin, end, weights);
+    else
+      ((attention_function *)c->code)(x, z, x + 1536, y, 1, begin, end);
   } else if (c->kind == PACK) {
     ((pack_function *)c->code)(x + 768, z, x + 1536, 1, 0, 12);
   } else {
@@ -250,7 +258,7 @@ static void run_slice(struct bench *b, const struct bench_case *c, const float *
 }
 
 static void run_round(struct bench *b, struct bench_case *c, int round) {
-  const float *weights = c->kind == GEMM ? cold_weights(b, &c->gemm) : NULL;
+  const float *weights = c->kind == GEMM ? cold_weights(b, &c->gemm) : b->weights;
   c->slices = slice_count(c);
   double whole = now();
   for (int slice = 0; slice < c->slices; slice++) {

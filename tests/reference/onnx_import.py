@@ -257,11 +257,11 @@ def op_model(run, nodes, constants, shape, opset=18):
     return path
 
 
-def op_case(run, name, nodes, constants, *shape, opset=18):
-    """`nodes` from x to y."""
+def op_case(run, name, nodes, constants, *shape, opset=18, wanted=None):
+    """`nodes` from x to y; `wanted` in the place of ONNX's reference evaluator, where that fails."""
     path = op_model(run, nodes, constants, shape, opset)
     x = numbers(3, *shape, seed=5)
-    want = ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
+    want = wanted(x) if wanted is not None else ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
     run.checks.run(name, compare, run, name, path, x, want)
 
 
@@ -277,6 +277,11 @@ def transposed_convolutions(run):
         after = helper.make_node("BatchNormalization", ["z", *normalization], ["y"], epsilon=1e-3)
         op_case(run, f"{name}, BatchNormalization", [node, after], constants | normalization, 6, 5, 7)
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 1], pads=[1, 0, 0, 1])
+    grouped = helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1], group=3)
+    constants = {"w": numbers(6, 2, 4, 4, seed=3), "b": numbers(6, seed=4)}
+    weights, bias = torch.from_numpy(constants["w"]), torch.from_numpy(constants["b"])
+    op_case(run, "ConvTranspose of 3 groups", [grouped], constants, 6, 5, 7, wanted=lambda x: nn.functional.conv_transpose2d(
+        torch.from_numpy(x), weights, bias, stride=2, padding=1, groups=3).numpy())
     op_case(run, "ConvTranspose of a rectangle", [node], {"w": numbers(3, 2, 4, 2)}, 3, 4, 6)
 
 
@@ -306,6 +311,15 @@ def resizes(run):
             node.output[0] = "t"
             nodes = [node, helper.make_node("Add", ["x", "t"], ["y"])]
             op_case(run, f"Resize {mode}, {coordinates} of a constant", nodes, sizes | {"table": numbers(1, 2, 4, 7)}, 2, 9, 5)
+
+
+def filtered_resizes(run):
+    for mode in ("linear", "cubic"):
+        for scales in ((1, 1, 0.5, 0.4), (1, 1, 0.35, 2)):
+            for outside in (0, 1):
+                node = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode=mode, antialias=1, exclude_outside=outside)
+                op_case(run, f"Resize {mode} {scales}, antialias, excluding {outside}", [node],
+                        {"scales": np.array(scales, np.float32)}, 2, 11, 13)
 
 
 def paddings(run):
@@ -375,7 +389,7 @@ def axes(run):
     op_case(run, "images along axis 1: Split", [there, *nodes, back], {}, 4, 6)
 
 
-PARTS = (exporters, other_forms, fusion, attentions, transposed_convolutions, normalizations, resizes, paddings, activations, pools, axes)
+PARTS = (exporters, other_forms, fusion, attentions, transposed_convolutions, normalizations, resizes, filtered_resizes, paddings, activations, pools, axes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 /* config.json of transformers' DPT and Depth Anything. */
 #include "dpt/config.h"
-#include "huggingface/activation.h"
+#include "huggingface/read.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,73 +85,20 @@ static enum status read_taps(const struct config *backbone, struct dpt_config *d
   return check_taps(backbone, "out_features", dpt);
 }
 
-static const struct config_field fields[] = {
-    CONFIG_FIELD(vit_config, "hidden_size", CONFIG_COUNT, dim, 1, CONFIG_DIM_MAX),
-    CONFIG_FIELD(vit_config, "num_hidden_layers", CONFIG_COUNT, depth, 0, CONFIG_DEPTH_MAX),
-    CONFIG_FIELD(vit_config, "num_attention_heads", CONFIG_COUNT, heads, 1, CONFIG_HEADS_MAX),
-    CONFIG_FIELD(vit_config, "intermediate_size", CONFIG_COUNT, mlp, 1, CONFIG_MLP_MAX),
-    CONFIG_FIELD(vit_config, "image_size", CONFIG_SIZE, image_height, 1, CONFIG_IMAGE_MAX),
-    CONFIG_FIELD(vit_config, "patch_size", CONFIG_SIZE, patch_height, 1, CONFIG_IMAGE_MAX),
-    CONFIG_FIELD(vit_config, "num_channels", CONFIG_COUNT, channels, 1, CONFIG_CHANNELS_MAX),
-    CONFIG_FIELD(vit_config, "layer_norm_eps", CONFIG_REAL, epsilon, 0, 0),
-    CONFIG_FIELD(vit_config, "qkv_bias", CONFIG_FLAG, qkv_bias, 0, 0),
-};
-
-/* `vit` has the defaults. */
-static enum status read_vit(const struct config *config, struct vit_config *vit) {
-  vit->origin = config->file;
-  vit->dim = 768;
-  vit->depth = vit->heads = 12;
-  vit->channels = 3;
-  vit->class_token = vit->embed_class = vit->qkv_bias = true;
-  TRY(config_read(config, fields, sizeof fields / sizeof *fields, false, vit));
-  TRY(activation_read(config, &vit->activation));
-  if (vit->dim % vit->heads != 0)
-    return diag_fail(config->diag, STATUS_INPUT, "%s: %shidden_size %lld does not divide into num_attention_heads %lld",
-                     config->file, config->where, (long long)vit->dim, (long long)vit->heads);
-  vit->head_dim = vit->dim / vit->heads;
-  return STATUS_OK;
-}
-
-/* DINOv2's blocks in transformers' names, in the backbone's place. */
-static void use_dinov2(struct dpt_config *dpt) {
-  struct family *family = &dpt->family;
-  *family = families[FAMILY_transformers];
-  family->prefixes = "backbone.";
-  family->resample = RESAMPLE_PLAIN;
-  family->keys[PART_NORM1] = "encoder.layer.#.norm1";
-  family->keys[PART_QUERY] = "encoder.layer.#.attention.attention.query|encoder.layer.#.attention.q_proj";
-  family->keys[PART_KEY] = "encoder.layer.#.attention.attention.key|encoder.layer.#.attention.k_proj";
-  family->keys[PART_VALUE] = "encoder.layer.#.attention.attention.value|encoder.layer.#.attention.v_proj";
-  family->keys[PART_PROJECTION] = "encoder.layer.#.attention.output.dense|encoder.layer.#.attention.o_proj";
-  family->keys[PART_SCALE1] = "encoder.layer.#.layer_scale1.lambda1";
-  family->keys[PART_NORM2] = "encoder.layer.#.norm2";
-  family->keys[PART_FC1] = "encoder.layer.#.mlp.fc1";
-  family->keys[PART_FC2] = "encoder.layer.#.mlp.fc2";
-  family->keys[PART_SCALE2] = "encoder.layer.#.layer_scale2.lambda1";
-}
-
 /* A backbone of its own kind: DINOv2 is the one of these that answers with its tokens. */
 static enum status read_backbone(const struct config *config, struct dpt_config *dpt) {
   struct config backbone;
-  bool reshape = true, gated = false;
+  bool reshape = true;
   const char *type = "";
-  double ratio = 4;
   TRY(config_child(config, "backbone_config", &backbone));
   if (!backbone.json)
     return diag_fail(config->diag, STATUS_INPUT, "%s: no backbone_config: a backbone of another library is not supported",
                      config->file);
   TRY(config_text(&backbone, "model_type", &type));
   if (strcmp(type, "dinov2") != 0) return config_reject(&backbone, "model_type", "dinov2");
-  dpt->vit = (struct vit_config){
-      .image_height = 224, .image_width = 224, .patch_height = 14, .patch_width = 14, .epsilon = 1e-6, .layer_scale = true};
-  TRY(read_vit(&backbone, &dpt->vit));
-  TRY(config_real(&backbone, "mlp_ratio", 0.001, 1000, &ratio));
-  TRY(config_flag(&backbone, "use_swiglu_ffn", &gated));
-  if (gated) return config_reject(&backbone, "use_swiglu_ffn", "false");
-  dpt->vit.mlp = (int64_t)((double)dpt->vit.dim * ratio);
-  if (dpt->vit.mlp == 0) return config_reject(&backbone, "mlp_ratio", "a ratio that leaves the MLP a width");
-  use_dinov2(dpt);
+  TRY(read_encoder(&backbone, &dpt->vit));
+  dpt->family = *dpt->vit.family;
+  dpt->family.prefixes = "backbone.";
   dpt->tap_norm = true;
   TRY(config_flag(&backbone, "apply_layernorm", &dpt->tap_norm));
   TRY(config_flag(&backbone, "reshape_hidden_states", &reshape));
@@ -165,9 +112,22 @@ static enum status read_own_vit(const struct config *config, struct dpt_config *
   dpt->family = families[FAMILY_transformers];
   dpt->family.prefixes = "dpt.";
   dpt->family.resample = RESAMPLE_LINEAR;
-  dpt->vit = (struct vit_config){
-      .image_height = 384, .image_width = 384, .patch_height = 16, .patch_width = 16, .mlp = 3072, .epsilon = 1e-12};
-  TRY(read_vit(config, &dpt->vit));
+  dpt->vit = (struct vit_config){.origin = config->file,
+                                 .dim = 768,
+                                 .depth = 12,
+                                 .heads = 12,
+                                 .mlp = 3072,
+                                 .channels = 3,
+                                 .image_height = 384,
+                                 .image_width = 384,
+                                 .patch_height = 16,
+                                 .patch_width = 16,
+                                 .class_token = true,
+                                 .embed_class = true,
+                                 .qkv_bias = true,
+                                 .epsilon = 1e-12};
+  TRY(read_dimensions(config, &dpt->vit));
+  TRY(read_activation(config, &dpt->vit));
   dpt->tap_count = 4;
   memcpy(dpt->taps, taps, sizeof taps);
   TRY(read_integers(config, "backbone_out_indices", 0, CONFIG_DEPTH_MAX, &dpt->tap_count, dpt->taps));

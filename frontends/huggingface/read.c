@@ -1,5 +1,7 @@
 #include "huggingface/read.h"
 
+#include "huggingface/activation.h"
+
 #include <string.h>
 
 static const struct config_field fields[] = {
@@ -26,21 +28,7 @@ enum status read_dimensions(const struct config *config, struct vit_config *vit)
 }
 
 enum status read_activation(const struct config *config, struct vit_config *vit) {
-  static const struct {
-    const char *name;
-    enum activation activation;
-  } known[] = {{"gelu", ACTIVATION_GELU},           {"gelu_python", ACTIVATION_GELU},
-               {"gelu_new", ACTIVATION_GELU_TANH},  {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-               {"gelu_fast", ACTIVATION_GELU_TANH}, {"quick_gelu", ACTIVATION_QUICK_GELU}};
-  const char *name = NULL;
-  TRY(config_text(config, "hidden_act", &name));
-  if (!name) return STATUS_OK;
-  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (strcmp(name, known[i].name) == 0) {
-      vit->activation = known[i].activation;
-      return STATUS_OK;
-    }
-  return config_reject(config, "hidden_act", "gelu, gelu_new, gelu_pytorch_tanh or quick_gelu");
+  return config_get(config, "hidden_act") ? activation_read(config, &vit->activation) : STATUS_OK;
 }
 
 static enum status find_class(const struct config *config, const struct model_class *classes, const char *name,

@@ -28,6 +28,8 @@ MUST_USE enum status read_activation(const struct config *config, struct vit_con
  * classifier's head is as wide as its labels. */
 MUST_USE enum status read_class(const struct config *config, const struct model_class *classes, struct vit_config *vit,
                                 enum answer *answer);
+/* The ViT that a config of a model type of vit.c describes, without what its classes answer: a part of another model. */
+MUST_USE enum status read_encoder(const struct config *config, struct vit_config *vit);
 /* Reads preprocessor_config.json and the weights, and builds. */
 MUST_USE enum status import_vit(struct import *import, struct vit_config *vit, const struct processor *processor);
 

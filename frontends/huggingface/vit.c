@@ -35,17 +35,17 @@ static enum status read_beit(const struct config *config, struct vit_config *vit
 static const struct kind {
   const char *type;
   int family;
-  int64_t registers;
+  int64_t registers, patch;
   const struct model_class *classes;
   const struct processor *processor;
   enum status (*read)(const struct config *config, struct vit_config *vit, enum answer answer);
 } kinds[] = {
-    {"vit", FAMILY_transformers, 0, vit_classes, &vit_processor, read_vit},
-    {"deit", FAMILY_transformers, 0, deit_classes, &deit_processor, read_vit},
-    {"vit_mae", FAMILY_transformers, 0, mae_classes, &vit_processor, read_nothing},
-    {"dinov2", FAMILY_hf_dinov2, 0, dinov2_classes, &bit_processor, read_dinov2},
-    {"dinov2_with_registers", FAMILY_hf_dinov2_registers, 4, registers_classes, &bit_processor, read_dinov2},
-    {"beit", FAMILY_hf_beit, 0, beit_classes, &beit_processor, read_beit},
+    {"vit", FAMILY_transformers, 0, 16, vit_classes, &vit_processor, read_vit},
+    {"deit", FAMILY_transformers, 0, 16, deit_classes, &deit_processor, read_vit},
+    {"vit_mae", FAMILY_transformers, 0, 16, mae_classes, &vit_processor, read_nothing},
+    {"dinov2", FAMILY_hf_dinov2, 0, 14, dinov2_classes, &bit_processor, read_dinov2},
+    {"dinov2_with_registers", FAMILY_hf_dinov2_registers, 4, 16, registers_classes, &bit_processor, read_dinov2},
+    {"beit", FAMILY_hf_beit, 0, 16, beit_classes, &beit_processor, read_beit},
 };
 
 static enum status read_nothing(const struct config *config, struct vit_config *vit, enum answer answer) {
@@ -103,8 +103,8 @@ static enum status read_beit(const struct config *config, struct vit_config *vit
   return STATUS_OK;
 }
 
-static enum status read_config(const struct config *config, const struct kind *kind, struct vit_config *vit) {
-  enum answer answer = ANSWER_LOGITS;
+/* What does not depend on the class that saved the model. */
+static enum status read_shape(const struct config *config, const struct kind *kind, struct vit_config *vit) {
   *vit = (struct vit_config){.arch = kind->type,
                              .family = &families[kind->family],
                              .family_given = true,
@@ -117,8 +117,8 @@ static enum status read_config(const struct config *config, const struct kind *k
                              .channels = 3,
                              .image_height = 224,
                              .image_width = 224,
-                             .patch_height = 16,
-                             .patch_width = 16,
+                             .patch_height = kind->patch,
+                             .patch_width = kind->patch,
                              .registers = kind->registers,
                              .class_token = true,
                              .embed_class = true,
@@ -127,7 +127,29 @@ static enum status read_config(const struct config *config, const struct kind *k
                              .norm = true,
                              .norms_given = true};
   TRY(read_dimensions(config, vit));
-  TRY(read_activation(config, vit));
+  return read_activation(config, vit);
+}
+
+static enum status find_kind(const struct config *config, const struct kind **out_kind) {
+  const char *type = "";
+  TRY(config_text(config, "model_type", &type));
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    *out_kind = &kinds[i];
+    if (strcmp(kinds[i].type, type) == 0) return STATUS_OK;
+  }
+  return config_reject(config, "model_type", "one of vit, deit, vit_mae, dinov2, dinov2_with_registers and beit");
+}
+
+enum status read_encoder(const struct config *config, struct vit_config *vit) {
+  const struct kind *kind;
+  TRY(find_kind(config, &kind));
+  TRY(read_shape(config, kind, vit));
+  return kind->read(config, vit, ANSWER_FEATURES);
+}
+
+static enum status read_config(const struct config *config, const struct kind *kind, struct vit_config *vit) {
+  enum answer answer = ANSWER_LOGITS;
+  TRY(read_shape(config, kind, vit));
   TRY(read_class(config, kind->classes, vit, &answer));
   if (!vit->classes_given && answer == ANSWER_LOGITS) answer = ANSWER_FEATURES;
   return kind->read(config, vit, answer);
@@ -135,10 +157,8 @@ static enum status read_config(const struct config *config, const struct kind *k
 
 enum status huggingface_vit(struct import *import) {
   struct vit_config vit;
-  const struct kind *kind = kinds;
-  const char *type = "";
-  TRY(config_text(import->config, "model_type", &type));
-  while (strcmp(kind->type, type) != 0) kind++; /* models.def names only these */
+  const struct kind *kind;
+  TRY(find_kind(import->config, &kind));
   TRY(read_config(import->config, kind, &vit));
   return import_vit(import, &vit, kind->processor);
 }

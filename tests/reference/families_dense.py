@@ -193,6 +193,7 @@ def depth_anything(run):
         "metric": (dict(depth_estimation_type="metric", max_depth=20), dict()),
         "stages by name, no norm": (dict(), dict(out_indices=None, out_features=["stem", "stage1", "stage2", "stage3"],
                                                  apply_layernorm=False)),
+        "SwiGLU": (dict(), dict(use_swiglu_ffn=True)),
     }
     for seed, (name, (args, backbone)) in enumerate(cases.items()):
         config = transformers.DepthAnythingConfig(**base | args, backbone_config=dinov2_config(**backbone))

@@ -53,6 +53,8 @@ enum status import_clip(struct importer *im, enum op op) {
   TRY(clip_bound(im, 1, "min", -(double)FLT_MAX, &low));
   TRY(clip_bound(im, 2, "max", (double)FLT_MAX, &high));
   TRY(input_value(im, &x, &value));
+  if (low >= (double)FLT_MAX || high <= -(double)FLT_MAX)
+    return importer_fail(im, "bounds of %g and %g leave no numbers", low, high);
   if (low > -(double)FLT_MAX) TRY(with_number(im, OP_max, value, low, &value));
   if (high < (double)FLT_MAX) TRY(with_number(im, OP_min, value, high, &value));
   return operand_set_value(im, 0, value, x->images);

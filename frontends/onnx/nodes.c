@@ -71,6 +71,7 @@ static const struct row rows[] = {
     ELEMENTWISE("Gelu", gelu, import_unary),
     PLAIN("Softmax", softmax, import_along_axis),
     PLAIN("LayerNormalization", layer_normalization, import_along_axis),
+    {"RMSNormalization", NO_OP, import_rms_normalization, NULL, false},
     PLAIN("ReduceMean", reduce_mean, import_reduce_mean),
     PLAIN("MatMul", mat_mul, import_product),
     PLAIN("Gemm", gemm, import_gemm),

@@ -31,6 +31,7 @@ static enum status pair(struct importer *im, const char *name, int64_t otherwise
 /* How many windows there are, and how far they reach past the end. */
 static enum status finish_axis(struct importer *im, struct pool_axis *axis, bool ceils) {
   int64_t reach = (axis->kernel - 1) * axis->dilation + 1, room = axis->in + axis->begin + axis->end - reach;
+  if (axis->begin >= reach || axis->end >= reach) return importer_fail(im, "the padding is as wide as the kernel");
   if (axis->kernel < 1 || axis->kernel > KERNEL_MAX || room < 0)
     return importer_fail(im, "a kernel of %lld does not fit an extent of %lld", (long long)axis->kernel, (long long)axis->in);
   axis->out = room / axis->stride + 1;

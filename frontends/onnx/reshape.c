@@ -118,6 +118,7 @@ enum status import_reshape(struct importer *im, enum op op) {
   bool says_images = images == 0;
   if (value->batched) {
     struct split from = split_of(x), known = to;
+    if (to.rank == 0) return importer_fail(im, "a scalar has no axis for the images of the batch");
     TRY(resolve(im, x, &from, zero != 0, &known, &images));
     if (images < 0 && x->images > 0) images = place_images(&from, &known);
     split_at(&known, images < 0 ? 0 : images);

@@ -296,6 +296,10 @@ def normalizations(run):
     nodes = [helper.make_node("Conv", ["x", "w", "b"], ["z"], pads=[1, 1, 1, 1]),
              helper.make_node("BatchNormalization", ["z", *constants], ["v"]), helper.make_node("Add", ["z", "v"], ["y"])]
     op_case(run, "BatchNormalization of what is used twice", nodes, filters | constants, 3, 6, 5)
+    gain = {"g": numbers(3, seed=2), "table": numbers(5, 3, seed=3)}
+    op_case(run, "RMSNormalization", [helper.make_node("RMSNormalization", ["x", "g"], ["y"], epsilon=1e-3)], gain, 4, 5, 3, opset=23)
+    op_case(run, "RMSNormalization over two axes", [helper.make_node("RMSNormalization", ["x", "table"], ["y"], axis=2)], gain,
+            4, 5, 3, opset=23)
     op_case(run, "GlobalAveragePool", [helper.make_node("GlobalAveragePool", ["x"], ["y"])], {}, 4, 5, 3)
 
 

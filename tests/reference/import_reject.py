@@ -99,7 +99,7 @@ def broken_configs(run, model, rejects):
             timm_config(lambda c: c.update(architecture="resnet50")))
     rejects("timm with other classes", ["head.weight", "[7, 64]", "[8, 64]"],
             timm_config(lambda c: (c.update(num_classes=8), c["model_args"].pop("num_classes"))))
-    for key, value in (("hidden_size", "wide"), ("num_attention_heads", 5), ("hidden_act", "relu"), ("image_size", 0),
+    for key, value in (("hidden_size", "wide"), ("num_attention_heads", 5), ("hidden_act", "mish"), ("image_size", 0),
                        ("layer_norm_eps", -1), ("architectures", ["ViTForMaskedImageModeling"]), ("architectures", "ViTModel"),
                        ("model_type", "swin"), ("id2label", {"0": "a", "2": "b"}), ("qkv_bias", 1), ("patch_size", 64)):
         rejects(f"transformers {key} {value}", ["config.json", key if key != "patch_size" else "patch"],

@@ -382,3 +382,62 @@ Test(kernels_amx, int8_in_groups) {
     run(&p, false);
   }
 }
+
+typedef void dot_function(const void *, const void *, void *);
+
+/* c += a b of whole tiles: tdpbf16ps or tdpbusd. */
+static emit_value emit_dot(struct emit *e, const char *name, void (*dot)(struct emit *, int, int, int)) {
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 3), stride = emit_i64(e, AMX_ROW_BYTES);
+  int rows[AMX_TILES];
+  for (int t = 0; t < AMX_TILES; t++) rows[t] = AMX_ROWS;
+  emit_amx_configure(e, rows);
+  for (int t = 0; t < 3; t++) emit_amx_load(e, t, emit_parameter(e, t), stride);
+  dot(e, 2, 0, 1);
+  emit_amx_store(e, 2, emit_parameter(e, 2), stride);
+  emit_amx_release(e);
+  emit_function_end(e);
+  return function;
+}
+
+/* Any bits but infinities and NaNs, many of them of small exponents, whose products and sums are denormal. */
+static void random_words(uint32_t *words, uint32_t exponent_mask, uint32_t *seed) {
+  for (int i = 0; i < AMX_ROWS * 16; i++) {
+    next_random(seed);
+    uint32_t bits = (*seed >> 8) | (*seed << 20);
+    words[i] = bits & exponent_mask;
+  }
+}
+
+/* The model against the processor, bit by bit, also where there are denormals. */
+Test(kernels_amx, model_is_the_processor) {
+  if (!amx_native() || !jit_runs(&target_levels[LEVEL_amx])) return;
+  static const uint32_t masks[] = {0xbfffbfff, 0x9fff9fff, 0x83ff83ff, 0xa07f9fff, 0x807f80ff};
+  struct jit jit;
+  jit_init(&jit, &target_levels[LEVEL_amx]);
+  emit_value bf16 = emit_dot(&jit.emit, "dot_bf16", emit_amx_dot_bf16),
+             int8 = emit_dot(&jit.emit, "dot_int8", emit_amx_dot_int8);
+  dot_function *const processor[] = {(dot_function *)jit_address(&jit, bf16), (dot_function *)jit_address(&jit, int8)};
+  struct jit other;
+  amx_model_install();
+  jit_init(&other, &target_levels[LEVEL_avx2]);
+  other.emit.tile_model = true;
+  bf16 = emit_dot(&other.emit, "dot_bf16", emit_amx_dot_bf16);
+  int8 = emit_dot(&other.emit, "dot_int8", emit_amx_dot_int8);
+  dot_function *const model[] = {(dot_function *)jit_address(&other, bf16), (dot_function *)jit_address(&other, int8)};
+  uint32_t seed = 1, a[256], b[256], c[256], expected[256];
+  for (int round = 0; round < 500; round++)
+    for (int type = 0; type < 2; type++) {
+      random_words(a, type == 1 ? ~0u : masks[round % 5], &seed);
+      random_words(b, type == 1 ? ~0u : masks[round / 5 % 5], &seed);
+      random_words(c, type == 1 ? ~0u : masks[round / 25 % 5], &seed);
+      memcpy(expected, c, sizeof c);
+      model[type](a, b, expected);
+      processor[type](a, b, c);
+      for (int i = 0; i < 256; i++)
+        cr_assert_eq(c[i], expected[i], "%s round %d element %d: processor %08x, model %08x", type == 0 ? "bf16" : "int8",
+                     round, i, (unsigned)c[i], (unsigned)expected[i]);
+    }
+  jit_deinit(&jit);
+  jit_deinit(&other);
+}

@@ -12,7 +12,7 @@
  * Where rows of A are longer than K_MAX, K is cut into equal parts, one after the other over the whole of C. */
 enum { BLOCK_WORDS = 80 * 1024, BLOCK_TILES_MAX = 8, K_MAX = 1536, K_PART = 1024, K_PARTS_MAX = 64, HEIGHTS_MAX = 4 };
 
-enum { WIDTH_FULL, WIDTH_REMAINDER, WIDTH_ONE, WIDTHS };
+enum { WIDTH_FULL, WIDTH_REMAINDER, WIDTHS };
 
 /* The product of a part of K: the first applies the stages, the others add to C. */
 struct gemm_part {
@@ -56,7 +56,9 @@ static void choose_heights(const struct emit *e, struct gemm *gemm) {
   desc->c_row_stride = desc->c_image_stride;
   for (int s = 0; s < desc->stage_count; s++) desc->stages[s].row_stride = desc->stages[s].image_stride;
   int most = tile_height(e->level, desc->precision), heights[] = {most, most / 2, 1};
-  for (int i = 0; i < 3; i++) gemm->heights[gemm->height_count++] = heights[i];
+  for (int i = 0; i < 3; i++)
+    if (heights[i] == 1 || desc->images_max == 0 || heights[i] <= desc->images_max)
+      gemm->heights[gemm->height_count++] = heights[i];
 }
 
 static int64_t panel_stride(const struct gemm *gemm) {
@@ -93,7 +95,7 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
 /* One row of tiles: the columns of a block innermost, so that A's rows stay in L1. */
 static void emit_row(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int height, int width,
                      emit_value image, emit_value row, const emit_value *panels) {
-  int panel_count[] = {gemm->tile_panels, gemm->remainder_panels, 1};
+  int panel_count[] = {gemm->tile_panels, gemm->remainder_panels};
   struct emit_loop panel;
   emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
   emit_value from = emit_sub(e, panel.index, panels[0]);
@@ -154,8 +156,7 @@ static void emit_block(struct emit *e, const struct gemm *gemm, const struct gem
   emit_loop_end(e, &loop, NULL);
 }
 
-/* Panels in blocks of full tiles; then what is left at the end of the range: the matrix's own remainder in one tile, or, where
- * a caller cut a tile, panel after panel. */
+/* Panels in blocks of full tiles; then the matrix's own remainder in one tile. */
 static void emit_panels(struct emit *e, const struct gemm *gemm, const struct gemm_part *part) {
   emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), width = emit_i64(e, gemm->tile_panels);
   emit_value tiles = LLVMBuildSDiv(e->builder, emit_sub(e, end, begin), width, "");
@@ -168,20 +169,11 @@ static void emit_panels(struct emit *e, const struct gemm *gemm, const struct ge
   emit_value panels[] = {loop.index, emit_min(e, next, full_end), there};
   emit_block(e, gemm, part, WIDTH_FULL, panels);
   emit_loop_end(e, &loop, NULL);
-  if (gemm->tile_panels == 1) return;
-
-  emit_value rest[] = {full_end, end, part->following}, left = emit_sub(e, end, full_end);
-  emit_value is_remainder = LLVMBuildICmp(e->builder, LLVMIntEQ, left, emit_i64(e, gemm->remainder_panels), "");
+  if (gemm->remainder_panels == 0) return;
+  emit_value rest[] = {full_end, end, part->following};
   struct emit_if branch;
-  if (gemm->remainder_panels > 1) {
-    emit_if_begin(e, &branch, is_remainder);
-    emit_block(e, gemm, part, WIDTH_REMAINDER, rest);
-    emit_if_end(e, &branch);
-  }
-  emit_value some = LLVMBuildICmp(e->builder, LLVMIntSGT, left, emit_i64(e, 0), "");
-  if (gemm->remainder_panels > 1) some = LLVMBuildAnd(e->builder, some, LLVMBuildNot(e->builder, is_remainder, ""), "");
-  emit_if_begin(e, &branch, some);
-  emit_block(e, gemm, part, WIDTH_ONE, rest);
+  emit_if_begin(e, &branch, LLVMBuildICmp(e->builder, LLVMIntSLT, full_end, end, ""));
+  emit_block(e, gemm, part, WIDTH_REMAINDER, rest);
   emit_if_end(e, &branch);
 }
 
@@ -194,9 +186,8 @@ static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part
   for (int i = 0; i < gemm->height_count; i++) {
     int height = gemm->heights[i];
     part->tile[i][WIDTH_FULL] = emit_one_tile(e, gemm, part, height, gemm->tile_panels);
-    if (gemm->remainder_panels > 1)
+    if (gemm->remainder_panels > 0)
       part->tile[i][WIDTH_REMAINDER] = emit_one_tile(e, gemm, part, height, gemm->remainder_panels);
-    if (gemm->tile_panels > 1) part->tile[i][WIDTH_ONE] = emit_one_tile(e, gemm, part, height, 1);
   }
 }
 

@@ -77,7 +77,8 @@ static void visit_unit(struct emit *e, const struct quantizer *q, emit_value fro
     bool whole = lanes == e->level->lanes;
     acc[v % 2] = whole ? low : emit_select(e, emit_lane_mask(e, lanes), low, acc[v % 2]);
     acc[2 + v % 2] = whole ? high : emit_select(e, emit_lane_mask(e, lanes), high, acc[2 + v % 2]);
-    acc[4] = emit_fma(e, x[v], emit_splat_const(e, 0), acc[4]);
+    /* Each element of a transformed block is a sum of all of them. */
+    if (to == NULL || v == 0) acc[4] = emit_fma(e, x[v], emit_splat_const(e, 0), acc[4]);
   }
 }
 

@@ -25,7 +25,7 @@ struct stage {
   int running;     /* position (0 or 1) of the running value in a binary operation */
   int approximate; /* OP_gelu: 1 is tanh */
   enum operand_kind kind;
-  float scalar; /* OP_swish: alpha */
+  float scalar;                     /* OP_swish: alpha */
   int64_t row_stride, image_stride; /* elements */
 };
 
@@ -46,15 +46,16 @@ int64_t operand_tables(const struct target_level *level, int64_t k);
  * Function: void (const void *a, const void *b, void *c, const void *const *operands, int64_t images,
  *                 int64_t panel_begin, int64_t panel_end, int64_t tile_begin, int64_t tile_end)
  * operands[s] belongs to stages[s] (pointer to its element (0, 0, 0); unused entries are not read). Panels are in units of 16
- * columns, tiles are row tiles, those of all images counted through: any ranges may be asked for, so both can be split among
- * threads. A and C don't overlap; a MATRIX operand may be C. With m == 1 rows of different images are tiled together, all
- * images are computed and the tiles are not looked at. Prefetches (never loads) may go past the ends of A and B: what
- * follows B in memory is best the B of the next GEMM. */
+ * columns and ranges of them begin and end at multiples of gemm_split_panels or at the last; tiles are row tiles, those of all
+ * images counted through, any range of them; so both can be split among threads. A and C don't overlap; a MATRIX operand may be
+ * C. With m == 1 rows of different images are tiled together, all images are computed and the tiles are not looked at.
+ * Prefetches (never loads) may go past the ends of A and B: what follows B in memory is best the B of the next GEMM. */
 struct gemm_desc {
   enum precision precision;
   bool c_operand; /* C in operand rows of bf16; n a multiple of 32. Else fp32 */
   int64_t group;  /* int8: length along K of what shares a scale, a multiple of 64; 0: all of K */
   int64_t m, n, k;
+  int64_t images_max;                                                 /* with m == 1: the largest number of images, 0: any */
   int64_t a_row_stride, a_image_stride, c_row_stride, c_image_stride; /* words */
   int stage_count;
   struct stage stages[STAGES_MAX];
@@ -62,7 +63,7 @@ struct gemm_desc {
 
 emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc);
 
-/* The number of panels that a split among threads should not cut: a multiple of the tile's width. */
+/* The panels of a tile, which a split among threads must not cut. */
 int64_t gemm_split_panels(const struct target_level *level, const struct gemm_desc *desc);
 
 /* Row tiles of one image. */

@@ -207,6 +207,7 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
   memset(&desc, 0, sizeof desc);
   desc.precision = panels->precision;
   desc.group = panels->group;
+  desc.images_max = l->plan->group;
   desc.c_operand = step->out.operand != 0;
   matrix(a, &desc.m, &desc.k, &desc.a_row_stride);
   matrix(&step->out, &desc.m, &desc.n, &desc.c_row_stride);

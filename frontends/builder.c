@@ -77,7 +77,8 @@ static enum status add_output(struct builder *b, const char *name) {
 
 enum status builder_finish(struct builder *b) {
   struct graph *graph = b->graph;
-  if (b->options->output_count == 0) TRY(add_output(b, b->offers[0].name));
+  int answers = b->options->output_count > 0 ? 0 : b->answer_count > 0 ? b->answer_count : 1;
+  for (int i = 0; i < answers; i++) TRY(add_output(b, b->offers[i].name));
   for (int i = 0; i < b->options->output_count; i++) TRY(add_output(b, b->options->outputs[i]));
   drop_unneeded(graph);
   TRY(infer_graph(graph));

@@ -26,6 +26,7 @@ struct builder {
   double epsilon;     /* of LayerNorm */
   struct offer offers[OFFERS_MAX];
   int offer_count;
+  int answer_count; /* of the offers, those that the model's class answers together; 0: the first alone */
 };
 
 enum activation { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_QUICK_GELU, ACTIVATION_SILU, ACTIVATION_RELU };
@@ -102,6 +103,10 @@ MUST_USE enum status builder_scale(struct builder *b, const char *key, const cha
 /* softmax(scale q k^T + mask) v, all (N, T, heads * d); mask NULL or (heads or 1, T, T); scale 0: 1/sqrt(d). */
 struct value *builder_attention(struct builder *b, const char *name, struct value *const *q_k_v, struct value *mask,
                                 int64_t heads, double scale);
+/* Offers softmax(scale q k^T + mask) (N, heads, T, T) as "attention:BLOCK", beside the Attention node that computes it for
+ * itself, where --output asks for it. */
+void builder_attention_map(struct builder *b, int64_t block, const char *path, struct value *const *q_k, struct value *mask,
+                           int64_t heads, double scale);
 double builder_head_scale(int64_t head_dim); /* that of scale 0, as attention has it */
 /* The table of `rows` + height * width rows, resampled for another grid; (1, rows, dim) or, with rank 2, (rows, dim). */
 MUST_USE enum status builder_positions(struct builder *b, const char *key, int rank, int64_t prefix, const int64_t *from,

@@ -112,6 +112,27 @@ double builder_head_scale(int64_t head_dim) {
   return 1 / sqrt((double)head_dim);
 }
 
+void builder_attention_map(struct builder *b, int64_t block, const char *path, struct value *const *q_k, struct value *mask,
+                           int64_t heads, double scale) {
+  static const int64_t perms[2][4] = {{0, 2, 1, 3}, {0, 2, 3, 1}};
+  const int64_t cut[] = {1, 0, heads, -1};
+  static const char *const names[] = {"q", "k"};
+  const char *name = arena_printf(b->graph->arena, "attention:%lld", (long long)block);
+  struct value *parts[2];
+  if (!builder_wants(b, name)) return;
+  path = builder_join(b, path, "map");
+  for (int i = 0; i < 2; i++) {
+    const char *part = builder_join(b, path, names[i]);
+    parts[i] = builder_reshape(b, part, q_k[i], cut, 4);
+    parts[i] = builder_transpose(b, builder_join(b, part, "heads"), parts[i], perms[i], 4);
+  }
+  struct value *x = builder_binary(b, builder_join(b, path, "scores"), OP_mat_mul, parts[0], parts[1]);
+  x = builder_binary(b, builder_join(b, path, "scaled"), OP_mul, x,
+                     builder_scalar(b, builder_join(b, path, "scale"), (float)scale));
+  if (mask) x = builder_binary(b, builder_join(b, path, "biased"), OP_add, x, mask);
+  builder_offer(b, name, builder_unary(b, builder_join(b, path, "softmax"), OP_softmax, x));
+}
+
 enum status builder_positions(struct builder *b, const char *key, int rank, int64_t prefix, const int64_t *from,
                               const int64_t *to, int64_t dim, enum resample resample, struct value **out_table) {
   int64_t rows = prefix + from[0] * from[1];

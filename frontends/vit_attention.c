@@ -66,27 +66,6 @@ static enum status head_norm(struct vit *vit, enum part part, int64_t block, str
   return STATUS_OK;
 }
 
-/* softmax(scale q k^T + biases) (N, heads, T, T), beside the Attention node that computes it for itself. */
-static void attention_map(struct vit *vit, int64_t block, const char *path, struct value *const *q_k_v, struct value *biases) {
-  static const int64_t rows_last[] = {0, 2, 1, 3}, columns_last[] = {0, 2, 3, 1};
-  const struct vit_config *config = vit->config;
-  struct builder *b = &vit->b;
-  const char *name = arena_printf(b->graph->arena, "attention:%lld", (long long)block);
-  if (!builder_wants(b, name)) return;
-  path = builder_join(b, path, "map");
-  int64_t heads[] = {1, token_count(vit), config->heads, config->head_dim};
-  struct value *q = builder_reshape(b, builder_join(b, path, "q"), q_k_v[0], heads, 4);
-  struct value *k = builder_reshape(b, builder_join(b, path, "k"), q_k_v[1], heads, 4);
-  q = builder_transpose(b, builder_join(b, path, "q.heads"), q, rows_last, 4);
-  k = builder_transpose(b, builder_join(b, path, "k.heads"), k, columns_last, 4);
-  double scale = config->scale != 0 ? config->scale : builder_head_scale(config->head_dim);
-  struct value *x = builder_binary(b, builder_join(b, path, "scores"), OP_mat_mul, q, k);
-  x = builder_binary(b, builder_join(b, path, "scaled"), OP_mul, x,
-                     builder_scalar(b, builder_join(b, path, "scale"), (float)scale));
-  if (biases) x = builder_binary(b, builder_join(b, path, "biased"), OP_add, x, biases);
-  builder_offer(b, name, builder_unary(b, builder_join(b, path, "softmax"), OP_softmax, x));
-}
-
 enum status vit_attention(struct vit *vit, int64_t block, struct value **x) {
   const struct vit_config *config = vit->config;
   struct builder *b = &vit->b;
@@ -103,7 +82,8 @@ enum status vit_attention(struct vit *vit, int64_t block, struct value **x) {
   /* "blocks.0.norm1" has its attention beside it: "blocks.0.attention". */
   const char *path = vit_module(vit, PART_NORM1, block), *dot = strrchr(path, '.');
   path = arena_printf(b->graph->arena, "%.*s.attention", (int)(dot - path), path);
-  attention_map(vit, block, path, q_k_v, biases);
+  builder_attention_map(b, block, path, q_k_v, biases, config->heads,
+                        config->scale != 0 ? config->scale : builder_head_scale(config->head_dim));
   *x = builder_attention(b, path, q_k_v, biases, config->heads, config->scale);
   return builder_linear(b, vit_module(vit, PART_PROJECTION, block), config->heads * config->head_dim, config->dim, true, x);
 }

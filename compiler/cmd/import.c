@@ -59,6 +59,12 @@ static void print_list(void) {
   for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
     if (i == 0 || strcmp(archs[i], archs[i - 1]) != 0) printf("  %s..\n", archs[i]);
   }
+  static const char *const whole[] = {
+#define EVA_ARCH(name, ...) name,
+#include "eva/archs.def"
+#undef EVA_ARCH
+  };
+  for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) printf("  %s\n", whole[i]);
   puts("Between patch and resolution may stand:");
   static const char *const styles[] = {
 #define STYLE(id, group, middle, ...) middle,

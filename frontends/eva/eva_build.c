@@ -119,7 +119,9 @@ static enum status attention(struct eva *eva, int64_t block, const char *path, s
   struct value *q_k_v[3];
   TRY(project(eva, block, *x, q_k_v));
   for (int i = 0; i < 2; i++) q_k_v[i] = rotate(eva, q_k_v[i]);
-  *x = builder_attention(&eva->b, builder_join(&eva->b, path, "attention"), q_k_v, NULL, config->heads, 0);
+  path = builder_join(&eva->b, path, "attention");
+  builder_attention_map(&eva->b, block, path, q_k_v, NULL, config->heads, builder_head_scale(config->dim / config->heads));
+  *x = builder_attention(&eva->b, path, q_k_v, NULL, config->heads, 0);
   if (config->attention_norm) TRY(norm(eva, EVA_ATTENTION_NORM, block, config->dim, x));
   return builder_linear(&eva->b, module(eva, EVA_PROJECTION, block), config->dim, config->dim, config->projection_bias, x);
 }

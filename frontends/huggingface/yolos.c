@@ -145,6 +145,7 @@ static enum status heads(struct vit *vit, const struct yolos *yolos, struct valu
   builder_offer(b, "logits", found);
   builder_offer(b, "pred_boxes", builder_unary(b, "boxes", OP_sigmoid, boxes));
   builder_offer(b, "tokens", tokens);
+  b->answer_count = 2;
   return STATUS_OK;
 }
 

@@ -98,11 +98,22 @@ class Keyed(torch.nn.Module):
         return self.model(pixel_values=x).pooler_output
 
 
+class Named(Keyed):
+    """In double precision: sharp attention shows float32's own error."""
+
+    def forward(self, x):
+        output = self.model(pixel_values=x.double(), output_attentions=True)
+        return [output.last_hidden_state, output.attentions[1], output.pooler_output]
+
+
 @family("DINOv3", "transformers, timm, original")
 def dinov3(run):
     config = transformers.DINOv3ViTConfig(**DINOV3)
     model = Keyed(reseed(transformers.DINOv3ViTModel(config), 310))
     yield Case("transformers", run.transformers_folder(model.model), model, (32, 32), (48, 24))
+    folder = run.transformers_folder(model.model)
+    model = Named(transformers.DINOv3ViTModel.from_pretrained(folder, attn_implementation="eager").double())
+    yield Case("several outputs", folder, model, (32, 32), (48, 24), options=("--output", "tokens,attention:1,pooler_output"))
     config = transformers.DINOv3ViTConfig(**DINOV3 | dict(use_gated_mlp=True, hidden_act="silu", key_bias=True, image_size=[40, 24]))
     model = Keyed(reseed(transformers.DINOv3ViTModel(config), 311))
     yield Case("transformers, gated", run.transformers_folder(model.model, max_shard_size="60KB"), model, (40, 24), (24, 56))
@@ -116,13 +127,13 @@ def dinov3(run):
 
 @family("YOLOS", "transformers")
 def yolos(run):
-    for name, seed, args in (("mid positions", 320, {}), ("first positions only", 321, dict(use_mid_position_embeddings=False))):
+    for name, seed, args in (("mid positions", 320, {}), ("first positions only", 323, dict(use_mid_position_embeddings=False))):
         config = transformers.YolosConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=80,
                                           image_size=[32, 48], patch_size=8, num_detection_tokens=7, num_labels=4, **args)
         model = reseed(transformers.YolosForObjectDetection(config), seed)
 
         def answer(x, model=model):
             output = model(pixel_values=x)
-            return output.logits
+            return [output.logits, output.pred_boxes]
 
         yield Case(name, run.transformers_folder(model), answer, (32, 48), (40, 24))

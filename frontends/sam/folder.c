@@ -43,7 +43,7 @@ static enum status read_blocks(const struct config *config, const char *key, int
   if (!cJSON_IsArray(list)) return config_reject(config, key, "a list of blocks");
   cJSON_ArrayForEach(item, list) {
     double index = cJSON_IsNumber(item) ? item->valuedouble : -1;
-    if (!(index >= 0 && index < SAM_DEPTH_MAX) || index != (double)(int64_t)index)
+    if (!(index >= 0 && index < (double)SAM_DEPTH_MAX) || index != (double)(int64_t)index)
       return config_reject(config, key, "a list of blocks");
     if ((int64_t)index < depth) out[(int64_t)index] = value;
   }
@@ -115,7 +115,7 @@ static enum status read_stages(const struct config *config, struct sam_config *s
   }
   cJSON_ArrayForEach(item, list) {
     long long stage = -1;
-    if (cJSON_IsNumber(item)) stage = (long long)item->valuedouble + (item->valuedouble < 0 ? sam->depth + 1 : 0);
+    if (cJSON_IsNumber(item)) stage = item->valueint + (item->valueint < 0 ? sam->depth + 1 : 0);
     if (cJSON_IsString(item) && sscanf(item->valuestring, "stage%lld", &stage) != 1 && strcmp(item->valuestring, "stem") == 0)
       stage = 0;
     if (stage < 0 || stage > sam->depth)

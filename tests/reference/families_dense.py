@@ -26,7 +26,7 @@ def reseed_dense(model, seed):
         if name.endswith("running_mean"):
             buffer.copy_(0.4 * torch.randn(buffer.shape, generator=generator) + 0.1)
         if name.endswith("running_var"):
-            buffer.copy_(2 + 6 * torch.rand(buffer.shape, generator=generator))
+            buffer.copy_(8 + 24 * torch.rand(buffer.shape, generator=generator))
     return model
 
 
@@ -169,7 +169,7 @@ def dpt(run):
                                                   reassemble_factors=[2, 1, 0.25], neck_hidden_sizes=[8, 16, 12])),
         (542, "readout added", dict(readout_type="add", head_in_index=-2)),
         (544, "BatchNorm", dict(use_batch_norm_in_fusion_residual=True, qkv_bias=False)),
-        (546, "BatchNorm and biases",
+        (544, "BatchNorm and biases",
          dict(use_batch_norm_in_fusion_residual=True, use_bias_in_fusion_residual=True)),
     )
     for seed, name, args in cases:

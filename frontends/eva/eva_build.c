@@ -203,8 +203,8 @@ static enum status head(struct eva *eva, struct value *x) {
 }
 
 enum status eva_build(struct eva *eva, struct value *x) {
-  rotary_caches(eva);
   TRY(embeddings(eva, &x));
+  rotary_caches(eva); /* of sizes that the tensors have confirmed */
   for (int64_t i = 0; i < eva->config->depth; i++) TRY(add_block(eva, i, &x));
   return head(eva, x);
 }

@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* More than any picture has: their angles are computed whole. */
+enum { PATCHES_MAX = 1 << 18 };
+
 static enum status check_sizes(const struct eva_config *config, const int64_t *size, bool asked, struct diag *diag) {
   static const char *const names[] = {"height", "width"};
   for (int i = 0; i < 2; i++) {
@@ -15,6 +18,9 @@ static enum status check_sizes(const struct eva_config *config, const int64_t *s
       return diag_fail(diag, STATUS_INPUT, "%s: an image of %lldx%lld is smaller than a patch of %lldx%lld", config->origin,
                        (long long)size[0], (long long)size[1], (long long)config->patch[0], (long long)config->patch[1]);
   }
+  if (size[0] / config->patch[0] > PATCHES_MAX / (size[1] / config->patch[1]))
+    return diag_fail(diag, STATUS_INPUT, "%s: an image of %lldx%lld has more than %d patches", config->origin,
+                     (long long)size[0], (long long)size[1], PATCHES_MAX);
   if (config->rope.grid != ROPE_NONE && config->dim / config->heads % 4 != 0)
     return diag_fail(diag, STATUS_INPUT,
                      "%s: heads of %lld cannot turn by rows and columns, whose pairs are a multiple of 4 wide", config->origin,

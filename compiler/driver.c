@@ -25,7 +25,9 @@ enum status driver_optimize(struct compilation *compilation, const struct driver
   graph_copy(&compilation->graph, &compilation->arena, &compilation->original);
   TRY(run_passes(&compilation->graph, &options->passes));
   const struct plan_options plan = {.batch_max = options->batch_max > 0 ? options->batch_max : 1,
-                                    .precision = options->precision};
+                                    .precision = options->precision,
+                                    .choices = options->choices,
+                                    .choice_count = options->choice_count};
   return plan_graph(&compilation->graph, &plan, &compilation->arena, &compilation->plan);
 }
 

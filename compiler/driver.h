@@ -12,9 +12,11 @@
 
 /* Zero-initialise for the defaults; borrowed. */
 struct driver_options {
-  const char *name;             /* prefix of the object's symbols, a C identifier; NULL: as the graph says */
-  int64_t batch_max;            /* 0: 1 */
-  enum precision precision;     /* of the matrix products */
+  const char *name;                  /* prefix of the object's symbols, a C identifier; NULL: as the graph says */
+  int64_t batch_max;                 /* 0: 1 */
+  enum precision precision;          /* of the matrix products */
+  const struct plan_choice *choices; /* precisions of single products */
+  int choice_count;
   struct pass_options passes;   /* with .input_u8 */
   struct object_options object; /* .info is the driver's own */
 };

@@ -192,7 +192,7 @@ const char *driver_info(struct compilation *compilation) {
           ",\"precision\":\"%s\",\"parameters\":%" PRId64 ",\"flops\":%" PRId64 ",\"flops_as_given\":%" PRId64
           ",\"batch_max\":%" PRId64 ",\"group\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"weights_bytes\":%" PRId64
           ",\"steps\":%d,\"nodes_as_given\":%d,\"folded\":%d,\"unneeded\":%d,\n",
-          precision_name(plan->precision), graph_parameters(&compilation->original), graph_flops(graph),
+          plan_precision_name(plan), graph_parameters(&compilation->original), graph_flops(graph),
           graph_flops(&compilation->original), plan->batch_max, plan->group, plan->arena_bytes, plan->weights_bytes,
           plan->step_count, compilation->original.node_count, folded, unneeded);
   write_values(stream, "inputs", graph->inputs, graph->input_count);

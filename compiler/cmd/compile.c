@@ -1,6 +1,7 @@
 /* vitc compile: a graph becomes an object and its header. */
 #include "cmd/command.h"
 #include "cmd/compile_options.h"
+#include "cmd/precisions.h"
 #include "cmd/progress.h"
 
 #include <stdbool.h>
@@ -9,21 +10,28 @@
 
 struct options {
   const char *output, *header, *target, *disable, *dump_after, *name;
+  struct word_list calibrate;
   int precision, weights, emit, input;
   int64_t batch;
+  double max_error;
   bool time_passes, profile;
 };
 
 enum { WEIGHTS_EMBED, WEIGHTS_EXTERNAL };
 enum { INPUT_F32, INPUT_U8 };
+enum { PRECISION_AUTO = PRECISION_COUNT };
 
-static const struct options defaults = {.target = "x86-64", .batch = 1};
+static const struct options defaults = {.target = "x86-64", .batch = 1, .max_error = 0.1};
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row rows[] = {
     {"output", 'o', OPTION_TEXT, "M.o", AT(output), 0, 0, "the file to write"},
     {"header", 0, OPTION_TEXT, "M.h", AT(header), 0, 0, "the header to write (the output's name with .h)"},
-    {"precision", 0, OPTION_CHOICE, "fp32|bf16|int8", AT(precision), 0, 0, "of the matrix products (fp32)"},
+    {"precision", 0, OPTION_CHOICE, "fp32|bf16|int8|auto", AT(precision), 0, 0,
+     "of the matrix products; auto: the cheapest of each that together hold --max-error (fp32)"},
+    {"max-error", 0, OPTION_NUMBER, "E", AT(max_error), 0, 0,
+     "with auto: largest error of an output over its standard deviation, seen on the images (0.1)"},
+    {"images", 0, OPTION_LIST, "FILE...", AT(calibrate), 0, 0, "with auto: what the errors are measured on (random pixels)"},
     {"target", 0, OPTION_TEXT, "native|x86-64|TRIPLE", AT(target), 0, 0,
      "x86-64 holds AVX2 and AVX-512 code and picks when it runs; native is this CPU's alone (x86-64)"},
     {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, PLAN_BATCH_MAX, "the largest batch; smaller ones run too (1)"},
@@ -65,7 +73,7 @@ static struct driver_options driver_options_of(const struct options *options, st
   driver.passes.dump_after = options->dump_after;
   driver.passes.dump_stream = stdout;
   driver.passes.time_stream = options->time_passes ? stderr : NULL;
-  driver.precision = (enum precision)options->precision;
+  if (options->precision != PRECISION_AUTO) driver.precision = (enum precision)options->precision;
   driver.passes.input_u8 = options->input == INPUT_U8;
   driver.object.target = options->target;
   driver.object.emit = (enum emit_kind)options->emit;
@@ -94,9 +102,13 @@ static enum status run(const struct invocation *invocation) {
   TRY(check(options, invocation->diag));
   struct compilation compilation;
   compilation_init(&compilation);
-  const struct driver_options driver = driver_options_of(options, &compilation.arena);
+  struct driver_options driver = driver_options_of(options, &compilation.arena);
+  const struct precision_search search = {
+      .graph = invocation->operands[0], .images = options->calibrate, .max_error = options->max_error};
   enum status status = check_paths(invocation->operands[0], &driver.object, invocation->diag);
   progress_begin("compiling");
+  if (status == STATUS_OK && options->precision == PRECISION_AUTO)
+    status = choose_precisions(&search, &driver, &compilation.arena, invocation->diag);
   if (status == STATUS_OK && options->output != NULL) {
     status = driver_compile(&compilation, invocation->operands[0], &driver, invocation->diag);
   } else if (status == STATUS_OK) {

@@ -74,7 +74,7 @@ enum precision machine_precision(const struct machine *machine) {
   for (int precision = PRECISION_COUNT - 1; precision > 0; precision--)
     if (strcmp(machine->loaded.model.precision, precision_name((enum precision)precision)) == 0)
       return (enum precision)precision;
-  return PRECISION_FP32;
+  return strcmp(machine->loaded.model.precision, "mixed") == 0 ? PRECISION_INT8 : PRECISION_FP32;
 }
 
 void machine_close(struct machine *machine) {

@@ -33,7 +33,7 @@ MUST_USE enum status machine_open(const char *path, const struct machine_options
                                   struct diag *diag);
 void machine_close(struct machine *machine);
 
-/* Of the model's products. */
+/* Of the model's products; int8 where they are mixed. */
 enum precision machine_precision(const struct machine *machine);
 
 /* Runs `batch` <= batch_max images. */

@@ -440,7 +440,7 @@ static void emit_describe(struct entry *entry) {
   LLVMBuildStore(e->builder, word, emit_bytes(e, out, loop.index));
   emit_loop_end(e, &loop, NULL);
   set_field(e, constant_text(entry, "name", graph->name), out, offsetof(vitc_model, name));
-  set_field(e, constant_text(entry, "precision", precision_name(entry->plan->precision)), out, offsetof(vitc_model, precision));
+  set_field(e, constant_text(entry, "precision", plan_precision_name(entry->plan)), out, offsetof(vitc_model, precision));
   if (graph->label_count > 0) set_field(e, labels_constant(entry), out, offsetof(vitc_model, labels));
   if (entry->options->info != NULL)
     set_field(e, constant_text(entry, "info", entry->options->info), out, offsetof(vitc_model, info));

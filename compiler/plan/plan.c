@@ -91,11 +91,19 @@ static void allocate(struct planner *p) {
   p->plan->packed = arena_array(p->arena, (size_t)p->packed_capacity, sizeof *p->plan->packed);
 }
 
+const char *plan_precision_name(const struct plan *plan) {
+  return plan->choice_count > 0 ? "mixed" : precision_name(plan->precision);
+}
+
 enum { GROUP_MAX = 8 };
 
 enum status plan_graph(const struct graph *graph, const struct plan_options *options, struct arena *arena,
                        struct plan *out_plan) {
-  *out_plan = (struct plan){.graph = graph, .batch_max = options->batch_max, .precision = options->precision};
+  *out_plan = (struct plan){.graph = graph,
+                            .batch_max = options->batch_max,
+                            .precision = options->precision,
+                            .choices = options->choices,
+                            .choice_count = options->choice_count};
   int64_t group = options->group > 0 ? options->group : GROUP_MAX;
   out_plan->group = options->batch_max < group ? options->batch_max : group;
   struct planner planner = {.graph = graph, .arena = arena, .plan = out_plan}, *p = &planner;

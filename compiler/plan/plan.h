@@ -14,10 +14,18 @@
 
 #include <stdio.h>
 
+/* The precision of the product whose result is named so. */
+struct plan_choice {
+  const char *result;
+  enum precision precision;
+};
+
 struct plan_options {
-  int64_t batch_max;        /* 1 .. PLAN_BATCH_MAX */
-  int64_t group;            /* images that go through the layers together; 0: chosen by the plan */
-  enum precision precision; /* of the matrix products */
+  int64_t batch_max;                 /* 1 .. PLAN_BATCH_MAX */
+  int64_t group;                     /* images that go through the layers together; 0: chosen by the plan */
+  enum precision precision;          /* of the matrix products */
+  const struct plan_choice *choices; /* instead of what `precision` means for these products */
+  int choice_count;
 };
 
 enum { PLAN_BATCH_MAX = 65536 };
@@ -102,6 +110,8 @@ struct plan {
   const struct graph *graph;
   int64_t batch_max, group;
   enum precision precision;
+  const struct plan_choice *choices;
+  int choice_count;
   int step_count, buffer_count, packed_count;
   struct step *steps;
   struct buffer *buffers;
@@ -109,6 +119,9 @@ struct plan {
   struct view *views; /* by value id; MEMORY_NONE when the value is never in memory */
   int64_t arena_bytes, weights_bytes;
 };
+
+/* "fp32", "bf16", "int8", or "mixed" where products were chosen one by one. */
+const char *plan_precision_name(const struct plan *plan);
 
 MUST_USE enum status plan_graph(const struct graph *graph, const struct plan_options *options, struct arena *arena,
                                 struct plan *out_plan);

@@ -3,6 +3,8 @@
 #include "plan/step.h"
 #include "plan/view.h"
 
+#include <string.h>
+
 static bool stage_fits_gemm(const struct step *step, const struct step_stage *stage) {
   if (stage->op == OP_pow) return false;
   if (stage->operand < 0) return true;
@@ -116,6 +118,8 @@ static bool is_output(const struct planner *p, const struct value *value) {
  * all that follows or nothing that evens it out. So do small ones. */
 enum precision product_precision(const struct planner *p, const struct node *node) {
   enum { LEAST = 64 };
+  for (int i = 0; i < p->plan->choice_count; i++)
+    if (strcmp(p->plan->choices[i].result, node->outputs[0]->name) == 0) return p->plan->choices[i].precision;
   if (p->plan->precision != PRECISION_INT8) return p->plan->precision;
   bool transposed;
   const struct value *b = product_panels(node, &transposed);

@@ -105,7 +105,7 @@ typedef struct vitc_model {
   uint64_t weights_bytes;
   uint64_t weights_hash; /* FNV-1a over the weights' 64-bit little-endian words */
   const char *name;
-  const char *precision; /* "fp32", "bf16", "int8" */
+  const char *precision; /* of the matrix products: "fp32", "bf16", "int8", "mixed" */
   const char *labels;    /* label_count NUL-terminated UTF-8 strings, one after the other; NULL without labels */
   const char *info;      /* JSON text: the compiler's account of nodes, fusions, FLOPs and the arena (vitc inspect) */
   vitc_tensor inputs[VITC_IO_MAX], outputs[VITC_IO_MAX];

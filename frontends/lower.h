@@ -25,7 +25,7 @@ struct sampling {
   double cubic;
   bool exclude_outside;
   bool antialias; /* linear and cubic */
-  bool narrow; /* coordinates in float32, as PyTorch has them */
+  bool narrow;    /* coordinates in float32, as PyTorch has them */
   int64_t in[2], out[2];
   double scale[2];
 };

@@ -271,3 +271,14 @@ def siglip(run):
     yield timm_case(run, "timm", "vit_base_patch16_siglip_224", 293, num_classes=0)
     yield timm_case(run, "timm, tanh GELU", "vit_base_patch32_siglip_256", 294)
     yield timm_case(run, "timm, mean pooling", "vit_base_patch16_siglip_gap_224", 295)
+
+
+@family("SigLIP2", "transformers, timm")
+def siglip2(run):
+    """The checkpoints of one image size, which are SigLIP's classes: tanh GELU, and heads of 72 in the so400m ones."""
+    wide = dict(hidden_size=144, num_attention_heads=2, intermediate_size=269, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6)
+    config = t.SiglipVisionConfig(**transformers_config(dict) | wide)
+    yield transformers_case(run, "SiglipVisionModel", reseed(t.SiglipVisionModel(config), 296))
+    config = t.SiglipConfig(vision_config=transformers_config(dict) | wide, num_labels=5)
+    yield transformers_case(run, "SiglipForImageClassification", reseed(t.SiglipForImageClassification(config), 297))
+    yield timm_case(run, "timm", "vit_base_patch16_siglip_224.v2_webli", 298, num_classes=0)

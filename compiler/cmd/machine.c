@@ -19,7 +19,8 @@ static enum status choose_run(struct machine *machine, const char *level, struct
   machine->run = loaded->model.run;
   machine->profiled = load_profiled(loaded, level);
   if (level != NULL) TRY(load_level(loaded, level, &machine->run, diag));
-  unsigned have = target_host_features() & (machine->parallel.amx ? ~0u : ~(unsigned)TARGET_AMX_TILE), mask = 0;
+  unsigned have = target_host_features() & ((machine->parallel.threads & VITC_AMX) != 0 ? ~0u : ~(unsigned)TARGET_AMX_TILE),
+           mask = 0;
   for (int i = 0; i < LEVEL_COUNT; i++)
     if (level != NULL ? strcmp(target_levels[i].name, level) == 0 : has_level(loaded, target_levels[i].name)) mask |= 1u << i;
   int best = target_best_level(mask, have);

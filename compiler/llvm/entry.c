@@ -64,6 +64,11 @@ static void return_if_misaligned(struct emit *e, emit_value pointer, int64_t ali
   return_if(e, LLVMBuildICmp(e->builder, LLVMIntNE, bits, emit_i64(e, 0), ""), VITC_E_ALIGN);
 }
 
+static emit_value threads_of(struct emit *e, emit_value parallel) {
+  emit_value threads = field(e, e->i32, parallel, offsetof(vitc_parallel, threads));
+  return LLVMBuildAnd(e->builder, threads, emit_i32(e, (int32_t)~VITC_AMX), "");
+}
+
 static void check_tensors(struct emit *e, emit_value array, int count, const struct value *const *values) {
   for (int i = 0; i < count; i++) {
     emit_value pointer = field(e, e->pointer, array, (size_t)i * 8);
@@ -100,7 +105,7 @@ static void emit_check(struct entry *entry) {
   struct emit_if given;
   emit_if_begin(e, &given, LLVMBuildNot(e->builder, is_null(e, parallel), ""));
   return_if(e, is_null(e, field(e, e->pointer, parallel, offsetof(vitc_parallel, run))), VITC_E_NULL);
-  emit_value threads = field(e, e->i32, parallel, offsetof(vitc_parallel, threads));
+  emit_value threads = threads_of(e, parallel);
   less = LLVMBuildSub(e->builder, threads, emit_i32(e, 1), "");
   return_if(e, LLVMBuildICmp(e->builder, LLVMIntUGE, less, emit_i32(e, VITC_THREADS_MAX), ""), VITC_E_THREADS);
   emit_if_end(e, &given);
@@ -230,7 +235,7 @@ static emit_value emit_groups(struct entry *entry, int level) {
   set_field(e, emit_i64(e, 1), context, CONTEXT_TASKS * 8);
   struct emit_if given;
   emit_if_begin(e, &given, LLVMBuildNot(e->builder, is_null(e, parallel), ""));
-  emit_value threads = LLVMBuildZExt(e->builder, field(e, e->i32, parallel, offsetof(vitc_parallel, threads)), e->i64, "");
+  emit_value threads = LLVMBuildZExt(e->builder, threads_of(e, parallel), e->i64, "");
   emit_value several = LLVMBuildICmp(e->builder, LLVMIntSGT, threads, emit_i64(e, 1), "");
   set_field(e, threads, context, CONTEXT_THREADS * 8);
   emit_value tasks = emit_select(e, several, emit_mul(e, threads, emit_i64(e, TASKS_PER_THREAD)), threads);
@@ -263,8 +268,8 @@ static emit_value allowed_features(struct entry *entry, emit_value args) {
   LLVMBuildStore(e->builder, emit_i32(e, ~TARGET_AMX_TILE), allowed);
   struct emit_if given;
   emit_if_begin(e, &given, LLVMBuildNot(e->builder, is_null(e, parallel), ""));
-  emit_value amx = field(e, e->i32, parallel, offsetof(vitc_parallel, amx));
-  amx = LLVMBuildICmp(e->builder, LLVMIntEQ, amx, emit_i32(e, 1), "");
+  emit_value threads = field(e, e->i32, parallel, offsetof(vitc_parallel, threads));
+  emit_value amx = LLVMBuildICmp(e->builder, LLVMIntSLT, threads, emit_i32(e, 0), ""); /* VITC_AMX is the sign */
   LLVMBuildStore(e->builder, emit_select(e, amx, emit_i32(e, -1), emit_i32(e, ~TARGET_AMX_TILE)), allowed);
   emit_if_end(e, &given);
   return LLVMBuildAnd(e->builder, features, LLVMBuildLoad2(e->builder, e->i32, allowed, ""), "");

@@ -6,6 +6,9 @@
 
 enum { OSXSAVE = 1 << 27, STATE_AVX = 0x6, STATE_AVX512 = 0xe6, STATE_TILES = 0x60000 };
 
+/* Leaf 7's EDX: not every compiler's cpuid.h names them. */
+enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+
 static bool has(unsigned word, unsigned bits) {
   return (word & bits) == bits;
 }
@@ -30,9 +33,9 @@ unsigned target_host_features(void) {
   if (has(b, bit_BMI | bit_AVX2 | bit_BMI2)) features |= TARGET_AVX2;
   if (avx512 && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512CD | bit_AVX512BW | bit_AVX512VL)) features |= TARGET_AVX512;
   if (avx512 && has(c, bit_AVX512VNNI)) features |= TARGET_AVX512_VNNI;
-  if (tiles && has(d, bit_AMX_TILE)) features |= TARGET_AMX_TILE;
-  if (tiles && has(d, bit_AMX_BF16)) features |= TARGET_AMX_BF16;
-  if (tiles && has(d, bit_AMX_INT8)) features |= TARGET_AMX_INT8;
+  if (tiles && has(d, AMX_TILE)) features |= TARGET_AMX_TILE;
+  if (tiles && has(d, AMX_BF16)) features |= TARGET_AMX_BF16;
+  if (tiles && has(d, AMX_INT8)) features |= TARGET_AMX_INT8;
   if (subleaves == 0 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return features;
   if (has(a, bit_AVXVNNI)) features |= TARGET_AVX_VNNI;
   if (avx512 && has(a, bit_AVX512BF16)) features |= TARGET_AVX512_BF16;

@@ -42,7 +42,7 @@ struct worker {
 
 struct vitc_pool {
   uint32_t threads;
-  uint32_t amx; /* as in vitc_parallel */
+  uint32_t amx; /* VITC_AMX or 0 */
   long spin_nanoseconds;
   pthread_mutex_t loop; /* held for one loop: calls of run wait for each other here */
   /* The loop. Written before RUN is posted and read after it is seen, so the turn orders them. */
@@ -229,7 +229,7 @@ vitc_pool *vitc_pool_create(uint32_t threads) {
   if (posix_memalign(&memory, CACHE_LINE, workers + threads * sizeof(struct share)) != 0) return NULL;
   vitc_pool *pool = memory;
   pool->threads = threads;
-  pool->amx = vitc_cpu_request_amx() ? 1 : 0;
+  pool->amx = vitc_cpu_request_amx() ? VITC_AMX : 0;
   pool->shares = (struct share *)((char *)memory + workers);
   for (uint32_t i = 0; i < threads; i++) atomic_init(&pool->shares[i].tasks, 0);
   /* With more threads than CPUs a spinning one keeps a working one from its CPU. */
@@ -262,5 +262,5 @@ void vitc_pool_destroy(vitc_pool *pool) {
 }
 
 vitc_parallel vitc_pool_parallel(vitc_pool *pool) {
-  return (vitc_parallel){.run = run, .pool = pool, .threads = pool->threads, .amx = pool->amx};
+  return (vitc_parallel){.run = run, .pool = pool, .threads = pool->threads | pool->amx};
 }

@@ -437,7 +437,7 @@ def large(run):
     run.equal("a storage past 4 GiB", path, {"a": torch.zeros(3)})
 
 
-def run_parts(description, parts):
+def read_parts(description, parts):
     """The command line of a test of checkpoints: runs its parts, functions of a Reader."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.environ.get("VITC_BUILD", str(ROOT / "build")))
@@ -453,4 +453,4 @@ def run_parts(description, parts):
 
 
 if __name__ == "__main__":
-    run_parts(__doc__, (dtypes, views, random_views, checkpoints, zip_archives, globals_refused, lies, bombs, directories, large))
+    read_parts(__doc__, (dtypes, views, random_views, checkpoints, zip_archives, globals_refused, lies, bombs, directories, large))

@@ -9,7 +9,7 @@ import subprocess
 
 import support
 from make_vits import SMALL, reseed
-from pth import FORMS, Command, peak_bytes, run_parts
+from pth import FORMS, Command, peak_bytes, read_parts
 
 import timm
 import torch
@@ -73,4 +73,4 @@ def imports(run):
 
 
 if __name__ == "__main__":
-    run_parts(__doc__, (costs, imports))
+    read_parts(__doc__, (costs, imports))

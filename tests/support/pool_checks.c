@@ -38,7 +38,7 @@ const char *pool_check_every_task_runs_once(void) {
     vitc_pool *pool = vitc_pool_create(threads[t]);
     CHECK(pool != NULL);
     vitc_parallel parallel = vitc_pool_parallel(pool);
-    CHECK(parallel.threads == threads[t]);
+    CHECK((parallel.threads & ~VITC_AMX) == threads[t]);
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
       static struct visits visits;
       visits = (struct visits){{0}, {0}};

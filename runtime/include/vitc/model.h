@@ -1,4 +1,4 @@
-/* vitc/model.h: what a compiled model gives to its host. Version 2 of the ABI.
+/* vitc/model.h: what a compiled model gives to its host. Version 1 of the ABI.
  *
  * Stands alone: C11 or C++, needs only <stddef.h> and <stdint.h>. `vitc compile` copies this text into every header that it
  * writes, under the same include guard, so one compiled model's header needs no other file, and several of them, with or
@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define VITC_ABI_VERSION 2u
+#define VITC_ABI_VERSION 1u
 
 /* What a run function returns. Nothing was written to the outputs unless it is VITC_OK. */
 enum {
@@ -40,9 +40,11 @@ typedef void (*vitc_task)(void *context, uint32_t index);
 typedef struct vitc_parallel {
   void (*run)(void *pool, uint32_t count, vitc_task task, void *context);
   void *pool;
-  uint32_t threads;
-  uint32_t amx; /* 1: this process may use AMX's tile registers (vitc_cpu_request_amx of vitc/host.h said 1); else 0 */
+  uint32_t threads; /* 1 .. VITC_THREADS_MAX; plus VITC_AMX */
 } vitc_parallel;
+
+/* Added to vitc_parallel.threads: this process may use AMX's tile registers (vitc_cpu_request_amx of vitc/host.h said 1). */
+#define VITC_AMX 0x80000000u
 
 typedef enum vitc_dtype { VITC_F32 = 0, VITC_U8 = 1 } vitc_dtype;
 

@@ -51,7 +51,7 @@ static void measure_thread(void *context, uint32_t index) {
 }
 
 static double on_all_threads(const vitc_parallel *parallel, vitc_task task, struct measurement *measurement) {
-  measurement->threads = parallel != NULL ? parallel->threads : 1;
+  measurement->threads = parallel != NULL ? parallel->threads & ~VITC_AMX : 1;
   if (parallel != NULL)
     parallel->run(parallel->pool, measurement->threads, task, measurement);
   else

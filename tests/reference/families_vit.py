@@ -1,5 +1,7 @@
 """Rows of families.py: the plain ViT and its like, from timm, transformers, torchvision and the original checkpoints."""
 
+import copy
+
 from family import Case, family
 from make_vits import SMALL, VisionTransformer, reseed, torchvision_state, transformers_config, transformers_output
 
@@ -118,9 +120,10 @@ def deit3(run):
 
 
 def mae_output(model, x, **options):
-    """All patches in their order: nothing is masked."""
+    """All patches in their order: nothing is masked. In double precision: in single, PyTorch's own rounding is half of the bound."""
     noise = torch.arange(x.shape[2] * x.shape[3] // 64, dtype=torch.float32).expand(len(x), -1)
-    return model(pixel_values=x, noise=noise, **options).last_hidden_state[:, 0]
+    wide = copy.deepcopy(model).double()
+    return wide(pixel_values=x.double(), noise=noise, **options).last_hidden_state[:, 0]
 
 
 @family("MAE", "transformers, timm, original")

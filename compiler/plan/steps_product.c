@@ -93,7 +93,7 @@ static enum status add_gemm_terms(struct planner *p, struct step *step, const st
 
 /* Whether only movements and elementwise operations are between the graph's inputs and `value`. */
 static bool is_of_pixels(const struct value *value) {
-  while (value->producer != NULL) {
+  while (value->data == NULL && value->producer != NULL && value->producer->input_count > 0) {
     switch (value->producer->op) {
     case OP_mat_mul:
     case OP_gemm:

@@ -10,10 +10,10 @@
 
 struct options {
   const char *output, *header, *target, *disable, *dump_after, *name;
-  struct word_list calibrate;
+  struct word_list images;
   int precision, weights, emit, input;
   int64_t batch;
-  double max_error;
+  double max_error; /* 0: not given */
   bool time_passes, profile;
 };
 
@@ -21,7 +21,10 @@ enum { WEIGHTS_EMBED, WEIGHTS_EXTERNAL };
 enum { INPUT_F32, INPUT_U8 };
 enum { PRECISION_AUTO = PRECISION_COUNT };
 
-static const struct options defaults = {.target = "x86-64", .batch = 1, .max_error = 0.1};
+/* The largest error that --precision auto allows where none is given. */
+static const double MAX_ERROR = 0.1;
+
+static const struct options defaults = {.target = "x86-64", .batch = 1};
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row rows[] = {
@@ -31,7 +34,7 @@ static const struct option_row rows[] = {
      "of the matrix products; auto: the cheapest of each that together hold --max-error (fp32)"},
     {"max-error", 0, OPTION_NUMBER, "E", AT(max_error), 0, 0,
      "with auto: largest error of an output over its standard deviation, seen on the images (0.1)"},
-    {"images", 0, OPTION_LIST, "FILE...", AT(calibrate), 0, 0, "with auto: what the errors are measured on (random pixels)"},
+    {"images", 0, OPTION_LIST, "FILE...", AT(images), 0, 0, "with auto: what the errors are measured on (random pixels)"},
     {"target", 0, OPTION_TEXT, "native|x86-64|TRIPLE", AT(target), 0, 0,
      "x86-64 holds AVX2 and AVX-512 code and picks when it runs; native is this CPU's alone (x86-64)"},
     {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, PLAN_BATCH_MAX, "the largest batch; smaller ones run too (1)"},
@@ -62,6 +65,9 @@ static bool is_identifier(const char *name) {
 static enum status check(const struct options *options, struct diag *diag) {
   if (options->name != NULL && !is_identifier(options->name))
     return diag_fail(diag, STATUS_USAGE, "compile: --name: '%s' is not a C identifier", options->name);
+  if (options->precision != PRECISION_AUTO && (options->max_error != 0 || options->images.count > 0))
+    return diag_fail(diag, STATUS_USAGE, "compile: --max-error and --images are for --precision auto");
+  if (options->max_error < 0) return diag_fail(diag, STATUS_USAGE, "compile: --max-error: expected a number above 0");
   if (options->output == NULL && options->dump_after == NULL)
     return diag_fail(diag, STATUS_USAGE, "compile: no output given: expected -o M.o");
   return STATUS_OK;
@@ -103,8 +109,9 @@ static enum status run(const struct invocation *invocation) {
   struct compilation compilation;
   compilation_init(&compilation);
   struct driver_options driver = driver_options_of(options, &compilation.arena);
-  const struct precision_search search = {
-      .graph = invocation->operands[0], .images = options->calibrate, .max_error = options->max_error};
+  const struct precision_search search = {.graph = invocation->operands[0],
+                                          .images = options->images,
+                                          .max_error = options->max_error > 0 ? options->max_error : MAX_ERROR};
   enum status status = check_paths(invocation->operands[0], &driver.object, invocation->diag);
   progress_begin("compiling");
   if (status == STATUS_OK && options->precision == PRECISION_AUTO)

@@ -41,6 +41,7 @@ check "chooses by product" grep -q "^blocks.* int8  *adds" stderr
 check "and keeps some in bf16" grep -q "^blocks.* bf16  *adds" stderr
 check "the object says that it is mixed" precision_is mixed.o mixed
 expect 0 "and holds the bound" "$vitc" compare s.json mixed.o --batch 4 --tolerance "$bound"
+expect 2 "a bound without auto" "$vitc" compile s.json -o x.o --precision int8 --max-error 0.1
 expect 2 "an unknown precision" "$vitc" compile s.json -o x.o --precision int4
 check "is named with the known ones" grep -q "fp32|bf16|int8|auto" stderr
 finish

@@ -147,15 +147,15 @@ static void emit_one_row(struct emit *e, struct row *row) {
     softmax_row(e, row);
     return;
   }
-  struct row whole = *row;
+  emit_value floats = row->floats;
   if (desc->op == OP_layer_normalization)
     layer_norm_row(e, row);
   else if (desc->to == PRECISION_INT8)
-    whole.floats = row->x;
+    floats = row->x; /* quantised from where it is */
   else
     copy_row(e, row);
   pad_result(e, row);
-  if (desc->to == PRECISION_INT8) emit_quantize_row(e, desc, whole.floats, row->floats, row->y);
+  if (desc->to == PRECISION_INT8) emit_quantize_row(e, desc, floats, row->floats, row->y);
 }
 
 emit_value emit_rows(struct emit *e, const struct rows_desc *desc) {

@@ -3,6 +3,7 @@
 #include "llvm/emit_amx.h"
 #include "llvm/kernels.h"
 #include "support/amx_model.h"
+#include "support/bf16.h"
 #include "support/jit.h"
 
 #include <criterion/criterion.h>
@@ -56,19 +57,6 @@ static struct buffer make(size_t count, float fill) {
 
 static void randomize(struct buffer buffer, uint32_t *seed) {
   for (size_t i = 0; i < buffer.count; i++) buffer.at[i] = next_random(seed);
-}
-
-static uint16_t to_bf16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static float from_bf16(uint16_t value) {
-  uint32_t bits = (uint32_t)value << 16;
-  float result;
-  memcpy(&result, &bits, sizeof result);
-  return result;
 }
 
 static size_t extent(int64_t images, int64_t image_stride, int64_t rows, int64_t row_stride, int64_t columns) {

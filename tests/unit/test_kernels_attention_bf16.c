@@ -2,6 +2,7 @@
  * processor's own where it has them, and the instruction-level model. */
 #include "llvm/kernels.h"
 #include "support/amx_model.h"
+#include "support/bf16.h"
 #include "support/jit.h"
 
 #include <criterion/criterion.h>
@@ -42,19 +43,6 @@ struct problem {
   float *mask, *out;
   size_t q_words, k_words, v_words, out_words, mask_words;
 };
-
-static uint16_t to_bf16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static double from_bf16(uint16_t value) {
-  uint32_t bits = (uint32_t)value << 16;
-  float result;
-  memcpy(&result, &bits, sizeof result);
-  return (double)result;
-}
 
 static struct attention_strides strides(int64_t rows, int64_t width, bool operand) {
   struct attention_strides s = {.row = HEADS * width + 6, .head = operand ? width / 2 : width};
@@ -113,7 +101,7 @@ static void release(struct problem *p) {
 
 static double element(const uint16_t *rows, const struct attention_strides *s, int64_t image, int64_t head, int64_t row,
                       int64_t column) {
-  return from_bf16(rows[2 * (image * s->image + head * s->head + row * s->row) + column]);
+  return (double)from_bf16(rows[2 * (image * s->image + head * s->head + row * s->row) + column]);
 }
 
 /* The weights of one query, in double precision. */
@@ -135,7 +123,7 @@ static void weigh(const struct problem *p, int64_t image, int64_t head, int64_t 
 static double result(const struct problem *p, int64_t image, int64_t head, int64_t row, int64_t column) {
   const struct attention_strides *s = &p->desc.out;
   const float *at = p->out + image * s->image + row * s->row + head * s->head;
-  return p->desc.out_operand ? from_bf16(((const uint16_t *)at)[column]) : (double)at[column];
+  return p->desc.out_operand ? (double)from_bf16(((const uint16_t *)at)[column]) : (double)at[column];
 }
 
 static void check(const struct problem *p, const char *way) {

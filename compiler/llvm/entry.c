@@ -1,5 +1,6 @@
 /* The public functions of a model. They are compiled for plain x86-64: nothing above it runs before the CPU was asked. */
 #include "llvm/lower.h"
+#include "llvm/split.h"
 
 #include <assert.h>
 #include <stddef.h>

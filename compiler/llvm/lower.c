@@ -2,6 +2,7 @@
 
 #include "llvm/generic.h"
 #include "llvm/kernels.h"
+#include "llvm/split.h"
 #include "ops/conv.h"
 #include "ops/rotary_embedding.h"
 
@@ -15,7 +16,8 @@ struct phase {
   struct lowering *l;
   struct emit *e;
   const struct step *step;
-  emit_value context, index, tasks, images;
+  emit_value context, index, threads, images;
+  bool is_long; /* more tasks than threads */
 };
 
 static struct phase phase_begin(struct lowering *l, const struct step *step, const char *what, int tasks) {
@@ -33,7 +35,8 @@ static struct phase phase_begin(struct lowering *l, const struct step *step, con
   l->phases[l->phase_count++] = (struct phase_entry){function, tasks};
   struct phase phase = {.l = l, .e = e, .step = step, .context = emit_parameter(e, 0)};
   phase.index = LLVMBuildZExt(e->builder, emit_parameter(e, 1), e->i64, "");
-  phase.tasks = context_load(e, phase.context, tasks);
+  phase.threads = context_load(e, phase.context, CONTEXT_THREADS);
+  phase.is_long = tasks == CONTEXT_TASKS;
   phase.images = step->batched ? context_load(e, phase.context, CONTEXT_IMAGES) : emit_i64(e, 1);
   return phase;
 }
@@ -42,12 +45,12 @@ static void phase_end(struct phase *phase) {
   emit_function_end(phase->e);
 }
 
-/* This task's part [begin, end) of `units`: parts differ by at most one. */
+/* This task's part [begin, end) of `units`. */
 static void split(struct phase *phase, emit_value units, emit_value *out_begin, emit_value *out_end) {
-  struct emit *e = phase->e;
-  emit_value next = emit_add(e, phase->index, emit_i64(e, 1));
-  *out_begin = LLVMBuildUDiv(e->builder, emit_mul(e, units, phase->index), phase->tasks, "");
-  *out_end = LLVMBuildUDiv(e->builder, emit_mul(e, units, next), phase->tasks, "");
+  if (phase->is_long)
+    split_shrinking(phase->e, units, phase->index, phase->threads, out_begin, out_end);
+  else
+    split_evenly(phase->e, units, phase->index, phase->threads, out_begin, out_end);
 }
 
 static void split_per_image(struct phase *phase, int64_t units, emit_value *out_begin, emit_value *out_end) {

@@ -12,10 +12,6 @@
 
 enum { CONTEXT_THREADS, CONTEXT_TASKS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_TENSORS };
 
-/* With one thread a loop is one task. With more a long loop is a few for each: whoever is slow leaves some of its own to
- * others. A short loop (rows, copies) is one for each: it ends before that could pay. */
-enum { TASKS_PER_THREAD = 4 };
-
 struct lowering {
   struct emit *emit;
   const struct plan *plan;

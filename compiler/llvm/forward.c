@@ -3,6 +3,7 @@
 #include "llvm/object.h"
 
 #include <stdio.h>
+#include <string.h>
 
 emit_value context_load(struct emit *e, emit_value context, int64_t slot) {
   return LLVMBuildLoad2(e->builder, e->i64, emit_bytes(e, context, emit_i64(e, slot * 8)), "");
@@ -12,14 +13,18 @@ emit_value context_load_pointer(struct emit *e, emit_value context, int64_t slot
   return LLVMBuildLoad2(e->builder, e->pointer, emit_bytes(e, context, emit_i64(e, slot * 8)), "");
 }
 
-/* One parallel loop: by the caller's threads, or here. */
-static emit_value emit_launch(struct emit *e) {
-  LLVMTypeRef parameters[] = {e->pointer, e->pointer, e->pointer, e->i64};
+/* One parallel loop: by the caller's threads, or here. Parameters: context, vitc_parallel, function of the task, slot of the
+ * number of tasks, bytes from the records' begin to the phase's. */
+static emit_value emit_launch(struct emit *e, emit_value records) {
+  LLVMTypeRef parameters[] = {e->pointer, e->pointer, e->pointer, e->i64, e->i64};
   char name[64];
   snprintf(name, sizeof name, "launch_%s", e->level->name);
-  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 4);
+  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 5);
   emit_value context = emit_parameter(e, 0), parallel = emit_parameter(e, 1), task = emit_parameter(e, 2);
-  emit_value tasks = emit_parameter(e, 3);
+  emit_value slot = emit_mul(e, emit_parameter(e, 3), emit_i64(e, 8));
+  emit_value tasks = LLVMBuildLoad2(e->builder, e->i64, emit_bytes(e, context, slot), "");
+  emit_value record = emit_bytes(e, records, emit_parameter(e, 4));
+  LLVMBuildStore(e->builder, record, emit_bytes(e, context, emit_i64(e, (int64_t)CONTEXT_RECORD * 8)));
   LLVMBasicBlockRef alone = LLVMAppendBasicBlockInContext(e->context, function, "alone");
   LLVMBasicBlockRef many = LLVMAppendBasicBlockInContext(e->context, function, "many");
   LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntEQ, tasks, emit_i64(e, 1), ""), alone, many);
@@ -94,18 +99,39 @@ int object_phases(const struct step *step, const char **out_names) {
   return count;
 }
 
+/* The level's records as a constant; that of a level before where it is equal. */
+static emit_value record_table(struct lowering *l, struct emit *e) {
+  for (int i = 0; i < l->table_count; i++) {
+    const struct record_table *table = &l->tables[i];
+    if (table->count == l->record_words && memcmp(table->words, l->records, (size_t)table->count * sizeof *table->words) == 0)
+      return table->global;
+  }
+  emit_value *words = arena_array(l->plan->graph->arena, (size_t)l->record_words, sizeof *words);
+  for (int i = 0; i < l->record_words; i++) words[i] = emit_i64(e, l->records[i]);
+  emit_value array = LLVMConstArray2(e->i64, words, (uint64_t)l->record_words);
+  char name[64];
+  snprintf(name, sizeof name, "records_%s", e->level->name);
+  emit_value global = LLVMAddGlobal(e->module, LLVMTypeOf(array), name);
+  LLVMSetInitializer(global, array);
+  LLVMSetGlobalConstant(global, 1);
+  LLVMSetLinkage(global, LLVMInternalLinkage);
+  l->tables[l->table_count++] = (struct record_table){global, l->records, l->record_words};
+  return global;
+}
+
 emit_value lower_forward(struct lowering *l) {
-  struct emit *e = l->emit;
-  emit_value launch = emit_launch(e);
+  struct emit *e = &l->emits[l->level];
+  emit_value launch = emit_launch(e, record_table(l, e));
   char name[64];
   snprintf(name, sizeof name, "forward_%s", e->level->name);
   LLVMTypeRef parameters[] = {e->pointer, e->pointer};
   emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
   for (int i = 0; i < l->phase_count; i++) {
-    emit_value context = emit_parameter(e, 0), tasks = context_load(e, context, l->phases[i].tasks);
-    emit_value arguments[] = {context, emit_parameter(e, 1), l->phases[i].function, tasks};
+    const struct phase_entry *phase = &l->phases[i];
+    emit_value arguments[] = {emit_parameter(e, 0), emit_parameter(e, 1), phase->function, emit_i64(e, phase->tasks),
+                              emit_i64(e, (int64_t)phase->record * 8)};
     emit_value before = l->profile ? ticks(e) : NULL;
-    emit_call(e, launch, arguments, 4);
+    emit_call(e, launch, arguments, 5);
     if (l->profile) count_phase(e, l->plan, i, before);
   }
   emit_function_end(e);

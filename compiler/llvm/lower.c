@@ -2,59 +2,38 @@
 
 #include "llvm/generic.h"
 #include "llvm/kernels.h"
-#include "llvm/split.h"
+#include "llvm/phase.h"
 #include "ops/conv.h"
 #include "ops/rotary_embedding.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
-/* ---- a phase: its function, the range of units of this task */
+/* ---- calls of kernels */
 
-struct phase {
-  struct lowering *l;
-  struct emit *e;
-  const struct step *step;
-  emit_value context, index, threads, images;
-  bool is_long; /* more tasks than threads */
+/* The phase of a step while its arguments are gathered. */
+struct call {
+  struct phase_call phase;
+  int64_t bytes[PHASE_POINTERS_MAX];
 };
 
-static struct phase phase_begin(struct lowering *l, const struct step *step, const char *what, int tasks) {
-  struct emit *e = l->emit;
-  char name[128];
-  snprintf(name, sizeof name, "phase%d_%s_%s", l->phase_count, what, e->level->name);
-  LLVMTypeRef parameters[] = {e->pointer, e->i32};
-  emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
-  if (l->phase_count == l->phase_capacity) {
-    l->phase_capacity = l->phase_capacity * 2 + 64;
-    struct phase_entry *phases = arena_array(l->plan->graph->arena, (size_t)l->phase_capacity, sizeof *phases);
-    if (l->phase_count > 0) memcpy(phases, l->phases, (size_t)l->phase_count * sizeof *phases);
-    l->phases = phases;
-  }
-  l->phases[l->phase_count++] = (struct phase_entry){function, tasks};
-  struct phase phase = {.l = l, .e = e, .step = step, .context = emit_parameter(e, 0)};
-  phase.index = LLVMBuildZExt(e->builder, emit_parameter(e, 1), e->i64, "");
-  phase.threads = context_load(e, phase.context, CONTEXT_THREADS);
-  phase.is_long = tasks == CONTEXT_TASKS;
-  phase.images = step->batched ? context_load(e, phase.context, CONTEXT_IMAGES) : emit_i64(e, 1);
-  return phase;
+static struct call call_of(const struct step *step, emit_value kernel, int tasks) {
+  struct call call;
+  memset(&call, 0, sizeof call);
+  call.phase.kernel = kernel;
+  call.phase.tasks = tasks;
+  call.phase.batched = step->batched;
+  call.phase.array_count = PHASE_NO_ARRAY;
+  return call;
 }
 
-static void phase_end(struct phase *phase) {
-  emit_function_end(phase->e);
+/* Where kernels are made that depend on the level's vectors and `uses` only. */
+static struct emit *kernel_emit(struct lowering *l, unsigned uses) {
+  return &l->emits[target_twin(l->level_mask, l->level, uses)];
 }
 
-/* This task's part [begin, end) of `units`. */
-static void split(struct phase *phase, emit_value units, emit_value *out_begin, emit_value *out_end) {
-  if (phase->is_long)
-    split_shrinking(phase->e, units, phase->index, phase->threads, out_begin, out_end);
-  else
-    split_evenly(phase->e, units, phase->index, phase->threads, out_begin, out_end);
-}
-
-static void split_per_image(struct phase *phase, int64_t units, emit_value *out_begin, emit_value *out_end) {
-  split(phase, emit_mul(phase->e, phase->images, emit_i64(phase->e, units)), out_begin, out_end);
+static const struct target_level *level_of(const struct lowering *l) {
+  return &target_levels[l->level];
 }
 
 /* Of a view's first element in its memory. Operand rows have the room of fp32, but their columns are where the level has them.
@@ -66,10 +45,14 @@ static int64_t view_bytes(const struct target_level *level, const struct view *v
   return (view->offset - column) * size + column * size / 2;
 }
 
-static emit_value view_pointer(struct phase *phase, const struct view *view) {
-  struct emit *e = phase->e;
-  const struct plan *plan = phase->l->plan;
-  int64_t bytes = view_bytes(phase->e->level, view);
+static void add_pointer(const struct lowering *l, struct call *call, const struct view *view) {
+  const struct plan *plan = l->plan;
+  int i = call->phase.pointer_count++;
+  if (view == NULL) {
+    call->phase.slots[i] = PHASE_NO_POINTER;
+    return;
+  }
+  int64_t bytes = view_bytes(level_of(l), view);
   int slot = CONTEXT_ARENA;
   switch (view->memory) {
   case MEMORY_ARENA:
@@ -88,18 +71,15 @@ static emit_value view_pointer(struct phase *phase, const struct view *view) {
   case MEMORY_NONE:
     assert(false && "a view without memory");
   }
-  return emit_bytes(e, context_load_pointer(e, phase->context, slot), emit_i64(e, bytes));
+  call->phase.slots[i] = slot;
+  call->bytes[i] = bytes;
 }
 
-/* An array of the views' pointers on the stack. */
-static emit_value pointer_array(struct phase *phase, const struct view *const *views, int count) {
-  struct emit *e = phase->e;
-  emit_value array = emit_stack(e, count > 0 ? count * 8 : 8);
-  for (int i = 0; i < count; i++) {
-    if (views[i] == NULL) continue;
-    LLVMBuildStore(e->builder, view_pointer(phase, views[i]), emit_bytes(e, array, emit_i64(e, i * 8)));
-  }
-  return array;
+/* An array of the views' pointers. */
+static void add_array(const struct lowering *l, struct call *call, const struct view *const *views, int count) {
+  call->phase.array_begin = call->phase.pointer_count;
+  call->phase.array_count = count;
+  for (int i = 0; i < count; i++) add_pointer(l, call, views[i]);
 }
 
 /* ---- kernels' descriptions */
@@ -131,6 +111,19 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   return stage;
 }
 
+/* The phase of a kernel of rows: those of `from` become those of `to`. */
+static void rows_call(struct lowering *l, const struct step *step, const struct rows_desc *desc, const struct view *from,
+                      const struct view *to, const struct view *const *operands) {
+  unsigned uses = desc->to == PRECISION_INT8 ? TARGET_USES_DOT_INT8 : desc->to == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
+  struct emit *e = kernel_emit(l, uses);
+  struct call call = call_of(step, emit_rows(e, desc), CONTEXT_THREADS);
+  call.phase.units = desc->rows;
+  add_pointer(l, &call, from);
+  add_pointer(l, &call, to);
+  add_array(l, &call, operands, 2);
+  phase_add(l, e, &call.phase, call.bytes, rows_name(desc));
+}
+
 /* `from` as the rows that a product by `panels` reads at `to`: normalised, in its precision, or both. */
 static void operand_phase(struct lowering *l, const struct step *step, const struct view *from, const struct view *to,
                           const struct packed *panels) {
@@ -149,57 +142,14 @@ static void operand_phase(struct lowering *l, const struct step *step, const str
     desc.epsilon = (float)node_float(norm, "epsilon");
     desc.has_bias = norm->input_count > 2 && norm->inputs[2] != NULL;
   }
-  emit_value kernel = emit_rows(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, rows_name(&desc), CONTEXT_THREADS);
   const struct view *operands[] = {norm != NULL ? &step->inputs[2] : NULL, desc.has_bias ? &step->inputs[3] : NULL};
-  split_per_image(&phase, desc.rows, &begin, &end);
-  emit_value arguments[] = {
-      view_pointer(&phase, from), view_pointer(&phase, to), pointer_array(&phase, operands, 2), phase.images, begin, end};
-  emit_call(l->emit, kernel, arguments, 6);
-  phase_end(&phase);
+  rows_call(l, step, &desc, from, to, operands);
 }
 
-struct gemm_call {
-  emit_value kernel, arguments[9];
-  emit_value tiles;      /* row tiles of all images */
-  int64_t width, panels; /* of a tile, of B */
-};
-
-/* Columns of tiles [begin, end), and of each the row tiles [tile, tile_end); nothing when the range of columns is empty. */
-static void gemm_part(struct phase *phase, struct gemm_call *call, emit_value begin, emit_value end, emit_value tile,
-                      emit_value tile_end) {
-  struct emit *e = phase->e;
-  struct emit_if some;
-  emit_if_begin(e, &some, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""));
-  emit_value width = emit_i64(e, call->width);
-  call->arguments[5] = emit_mul(e, begin, width);
-  call->arguments[6] = emit_min(e, emit_mul(e, end, width), emit_i64(e, call->panels));
-  call->arguments[7] = tile;
-  call->arguments[8] = tile_end;
-  emit_call(e, call->kernel, call->arguments, 9);
-  emit_if_end(e, &some);
-}
-
-/* This task's tiles, counted down the columns: the end of a column, whole columns, the beginning of one. However many tasks
- * there are, they differ by one tile at most. */
-static void gemm_calls(struct phase *phase, struct gemm_call *call) {
-  struct emit *e = phase->e;
-  emit_value columns = emit_i64(e, (call->panels + call->width - 1) / call->width), zero = emit_i64(e, 0), begin, end;
-  split(phase, emit_mul(e, columns, call->tiles), &begin, &end);
-  emit_value column = LLVMBuildUDiv(e->builder, begin, call->tiles, ""),
-             tile = LLVMBuildURem(e->builder, begin, call->tiles, "");
-  emit_value last = LLVMBuildUDiv(e->builder, end, call->tiles, ""),
-             last_tile = LLVMBuildURem(e->builder, end, call->tiles, "");
-  emit_value one_column = LLVMBuildICmp(e->builder, LLVMIntEQ, column, last, "");
-  emit_value cut = LLVMBuildOr(e->builder, one_column, LLVMBuildICmp(e->builder, LLVMIntNE, tile, zero, ""), "");
-  emit_value some = LLVMBuildAnd(e->builder, cut, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""), "");
-  emit_value next = emit_add(e, column, LLVMBuildZExt(e->builder, cut, e->i64, ""));
-  emit_value first_end = emit_add(e, column, LLVMBuildZExt(e->builder, some, e->i64, ""));
-  gemm_part(phase, call, column, first_end, tile, emit_select(e, one_column, last_tile, call->tiles));
-  gemm_part(phase, call, next, last, zero, call->tiles);
-  emit_value tail = LLVMBuildAnd(e->builder, LLVMBuildNot(e->builder, one_column, ""),
-                                 LLVMBuildICmp(e->builder, LLVMIntNE, last_tile, zero, ""), "");
-  gemm_part(phase, call, last, emit_add(e, last, LLVMBuildZExt(e->builder, tail, e->i64, "")), zero, last_tile);
+static unsigned gemm_uses(const struct gemm_desc *desc) {
+  unsigned uses = desc->c_operand || desc->precision == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
+  if (desc->precision == PRECISION_INT8) uses |= TARGET_USES_DOT_INT8;
+  return desc->precision != PRECISION_FP32 && desc->m > 1 ? uses | TARGET_USES_TILES : uses;
 }
 
 static void gemm_phase(struct lowering *l, const struct step *step) {
@@ -224,20 +174,17 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
     desc.stages[i] = gemm_stage(step, &step->stages[i]);
     if (step->stages[i].operand >= 0) operands[i] = &step->inputs[step->stages[i].operand];
   }
-  struct gemm_call call = {.kernel = emit_gemm(l->emit, &desc)};
-  struct phase phase = phase_begin(l, step, "gemm", CONTEXT_TASKS);
-  struct emit *e = phase.e;
-  call.arguments[0] = view_pointer(&phase, a);
-  call.arguments[1] = view_pointer(&phase, &step->inputs[1]);
-  call.arguments[2] = view_pointer(&phase, &step->out);
-  call.arguments[3] = pointer_array(&phase, operands, step->stage_count);
-  call.arguments[4] = phase.images;
-  call.width = gemm_split_panels(e->level, &desc);
-  call.panels = (desc.n + 15) / 16;
-  emit_value tiles = emit_i64(e, gemm_row_tiles(e->level, &desc));
-  call.tiles = desc.m == 1 ? emit_i64(e, 1) : emit_mul(e, phase.images, tiles);
-  gemm_calls(&phase, &call);
-  phase_end(&phase);
+  struct emit *e = kernel_emit(l, gemm_uses(&desc));
+  struct call call = call_of(step, emit_gemm(e, &desc), CONTEXT_TASKS);
+  call.phase.split = PHASE_TILES;
+  call.phase.width = gemm_split_panels(e->level, &desc);
+  call.phase.panels = (desc.n + 15) / 16;
+  call.phase.row_tiles = desc.m == 1 ? 0 : gemm_row_tiles(e->level, &desc);
+  add_pointer(l, &call, a);
+  add_pointer(l, &call, &step->inputs[1]);
+  add_pointer(l, &call, &step->out);
+  add_array(l, &call, operands, step->stage_count);
+  phase_add(l, e, &call.phase, call.bytes, "gemm");
 }
 
 /* Of (windows, heads, rows, width), in words. */
@@ -276,26 +223,25 @@ static struct attention_desc attention_desc(const struct target_level *level, co
 
 static void attention_phases(struct lowering *l, const struct step *step) {
   const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
-  struct attention_desc desc = attention_desc(l->emit->level, step);
-  emit_value pack = emit_attention_pack(l->emit, &desc), run = emit_attention(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, "attention_pack", CONTEXT_THREADS);
-  split_per_image(&phase, desc.windows * desc.kv_heads, &begin, &end);
-  emit_value pack_arguments[] = {
-      view_pointer(&phase, k), view_pointer(&phase, &step->scratch), view_pointer(&phase, v), phase.images, begin, end};
-  emit_call(l->emit, pack, pack_arguments, 6);
-  phase_end(&phase);
-  phase = phase_begin(l, step, "attention", CONTEXT_TASKS);
-  split_per_image(&phase, desc.windows * desc.heads * attention_row_tiles(l->emit->level, &desc), &begin, &end);
-  emit_value run_arguments[] = {view_pointer(&phase, q),
-                                view_pointer(&phase, &step->scratch),
-                                view_pointer(&phase, v),
-                                view_pointer(&phase, &step->out),
-                                phase.images,
-                                begin,
-                                end,
-                                desc.has_mask ? view_pointer(&phase, &step->inputs[3]) : NULL};
-  emit_call(l->emit, run, run_arguments, desc.has_mask ? 8 : 7);
-  phase_end(&phase);
+  struct attention_desc desc = attention_desc(level_of(l), step);
+  unsigned uses = desc.precision == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
+  struct emit *e = kernel_emit(l, uses);
+  struct call pack = call_of(step, emit_attention_pack(e, &desc), CONTEXT_THREADS);
+  pack.phase.units = desc.windows * desc.kv_heads;
+  add_pointer(l, &pack, k);
+  add_pointer(l, &pack, &step->scratch);
+  add_pointer(l, &pack, v);
+  phase_add(l, e, &pack.phase, pack.bytes, "attention_pack");
+  e = kernel_emit(l, uses != 0 ? uses | TARGET_USES_TILES : 0);
+  struct call run = call_of(step, emit_attention(e, &desc), CONTEXT_TASKS);
+  run.phase.units = desc.windows * desc.heads * attention_row_tiles(e->level, &desc);
+  add_pointer(l, &run, q);
+  add_pointer(l, &run, &step->scratch);
+  add_pointer(l, &run, v);
+  add_pointer(l, &run, &step->out);
+  if (desc.has_mask) add_pointer(l, &run, &step->inputs[3]);
+  run.phase.last_pointer = desc.has_mask;
+  phase_add(l, e, &run.phase, run.bytes, "attention");
 }
 
 static void rows_phase(struct lowering *l, const struct step *step) {
@@ -308,18 +254,8 @@ static void rows_phase(struct lowering *l, const struct step *step) {
   desc.y_image_stride = step->out.image_stride;
   if (desc.op == OP_layer_normalization) desc.epsilon = (float)node_float(step->node, "epsilon");
   desc.has_bias = step->input_count > 2;
-  emit_value kernel = emit_rows(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, desc.op == OP_softmax ? "softmax" : "layer_norm", CONTEXT_THREADS);
   const struct view *operands[] = {step->input_count > 1 ? &step->inputs[1] : NULL, desc.has_bias ? &step->inputs[2] : NULL};
-  split_per_image(&phase, desc.rows, &begin, &end);
-  emit_value arguments[] = {view_pointer(&phase, &step->inputs[0]),
-                            view_pointer(&phase, &step->out),
-                            pointer_array(&phase, operands, 2),
-                            phase.images,
-                            begin,
-                            end};
-  emit_call(l->emit, kernel, arguments, 6);
-  phase_end(&phase);
+  rows_call(l, step, &desc, &step->inputs[0], &step->out, operands);
 }
 
 static void rotary_phase(struct lowering *l, const struct step *step) {
@@ -342,14 +278,14 @@ static void rotary_phase(struct lowering *l, const struct step *step) {
   desc.y_image_stride = y->image_stride;
   desc.cos_image_stride = cos->image_stride;
   desc.sin_image_stride = sin->image_stride;
-  emit_value kernel = emit_rotary(l->emit, &desc), begin, end;
-  struct phase phase = phase_begin(l, step, "rotary", CONTEXT_THREADS);
+  struct emit *e = kernel_emit(l, 0);
+  struct call call = call_of(step, emit_rotary(e, &desc), CONTEXT_THREADS);
+  call.phase.units = desc.sequences * desc.tokens;
   const struct view *operands[] = {cos, sin};
-  split_per_image(&phase, desc.sequences * desc.tokens, &begin, &end);
-  emit_value arguments[] = {
-      view_pointer(&phase, x), view_pointer(&phase, y), pointer_array(&phase, operands, 2), phase.images, begin, end};
-  emit_call(l->emit, kernel, arguments, 6);
-  phase_end(&phase);
+  add_pointer(l, &call, x);
+  add_pointer(l, &call, y);
+  add_array(l, &call, operands, 2);
+  phase_add(l, e, &call.phase, call.bytes, "rotary");
 }
 
 /* ---- generic steps */
@@ -369,15 +305,13 @@ static void copy_dims(const struct shape *shape, int64_t *out_rank, int64_t *out
 }
 
 static void generic_phase(struct lowering *l, const struct step *step, const char *what, emit_value kernel, int64_t units) {
-  struct phase phase = phase_begin(l, step, what, step->kind == STEP_STRIDED ? CONTEXT_THREADS : CONTEXT_TASKS);
-  emit_value begin, end;
-  split_per_image(&phase, units, &begin, &end);
+  struct call call = call_of(step, kernel, step->kind == STEP_STRIDED ? CONTEXT_THREADS : CONTEXT_TASKS);
+  call.phase.units = units;
   const struct view *inputs[STEP_INPUTS_MAX];
   for (int i = 0; i < step->input_count; i++) inputs[i] = &step->inputs[i];
-  emit_value arguments[] = {view_pointer(&phase, &step->out), pointer_array(&phase, inputs, step->input_count), phase.images,
-                            begin, end};
-  emit_call(phase.e, kernel, arguments, 5);
-  phase_end(&phase);
+  add_pointer(l, &call, &step->out);
+  add_array(l, &call, inputs, step->input_count);
+  phase_add(l, kernel_emit(l, 0), &call.phase, call.bytes, what);
 }
 
 static void strided_phase(struct lowering *l, const struct step *step) {
@@ -398,7 +332,7 @@ static void strided_phase(struct lowering *l, const struct step *step) {
     stage->unary = from->unary;
     stage->scalar = from->scalar;
   }
-  generic_phase(l, step, "strided", emit_strided(l->emit, &desc), strided_units(&desc));
+  generic_phase(l, step, "strided", emit_strided(kernel_emit(l, 0), &desc), strided_units(&desc));
 }
 
 static void matmul_phase(struct lowering *l, const struct step *step) {
@@ -409,7 +343,7 @@ static void matmul_phase(struct lowering *l, const struct step *step) {
   desc.out = layout_of(&step->out);
   desc.a = layout_of(&step->inputs[0]);
   desc.b = layout_of(&step->inputs[1]);
-  generic_phase(l, step, "matmul", emit_matmul(l->emit, &desc), matmul_units(&desc));
+  generic_phase(l, step, "matmul", emit_matmul(kernel_emit(l, 0), &desc), matmul_units(&desc));
 }
 
 static void reduce_phase(struct lowering *l, const struct step *step) {
@@ -419,7 +353,7 @@ static void reduce_phase(struct lowering *l, const struct step *step) {
   desc.axes = (int64_t)step->axes;
   desc.out = layout_of(&step->out);
   desc.x = layout_of(&step->inputs[0]);
-  generic_phase(l, step, "mean", emit_reduce_mean(l->emit, &desc), 1);
+  generic_phase(l, step, "mean", emit_reduce_mean(kernel_emit(l, 0), &desc), 1);
 }
 
 static void conv_phase(struct lowering *l, const struct step *step) {
@@ -446,10 +380,10 @@ static void conv_phase(struct lowering *l, const struct step *step) {
   desc.has_bias = step->input_count > 2;
   desc.out = layout_of(&step->out);
   desc.x = layout_of(&step->inputs[0]);
-  generic_phase(l, step, "conv", emit_conv(l->emit, &desc), desc.out_height);
+  generic_phase(l, step, "conv", emit_conv(kernel_emit(l, 0), &desc), desc.out_height);
 }
 
-void lower_steps(struct lowering *l) {
+static void lower_steps(struct lowering *l) {
   for (int i = 0; i < l->plan->step_count; i++) {
     const struct step *step = &l->plan->steps[i];
     switch (step->kind) {
@@ -482,4 +416,24 @@ void lower_steps(struct lowering *l) {
       break;
     }
   }
+}
+
+void lowering_init(struct lowering *l, LLVMModuleRef module, const struct plan *plan, unsigned level_mask, bool profile) {
+  *l = (struct lowering){.plan = plan, .profile = profile, .level_mask = level_mask};
+  for (int level = 0; level < LEVEL_COUNT; level++) emit_init(&l->emits[level], module, &target_levels[level]);
+}
+
+void lowering_deinit(struct lowering *l) {
+  for (int level = 0; level < LEVEL_COUNT; level++) {
+    kernels_free(&l->emits[level]);
+    emit_deinit(&l->emits[level]);
+  }
+}
+
+emit_value lower_level(struct lowering *l, int level) {
+  l->level = level;
+  l->phase_count = l->phase_capacity = 0;
+  l->record_words = l->record_capacity = 0;
+  lower_steps(l);
+  return lower_forward(l);
 }

@@ -1,36 +1,55 @@
 /* From the plan to functions: one task function for each phase (a parallel loop), one function that runs all phases at one CPU
  * level, and the public functions around them.
  *
- * The run context is an array of 64-bit words on the stack of the run function, shared read-only by all tasks:
- * threads, tasks of a long loop, images of this group, arena, weights, then the input and output pointers of this group, and in
- * a profiled build a pointer to one counter for each phase, to which each phase adds its time stamp counter's ticks. */
+ * The run context is an array of 64-bit words on the stack of the run function: threads, tasks of a long loop, images of this
+ * group, arena, weights, record of the running phase, then the input and output pointers of this group, and in a profiled build
+ * a pointer to one counter for each phase, to which each phase adds its time stamp counter's ticks. Only the record changes
+ * while a group runs, between phases. A record is an array of 64-bit distances, one for each pointer that the phase gives to
+ * its kernel; all of a level are one constant. */
 #ifndef VITC_LLVM_LOWER_H
 #define VITC_LLVM_LOWER_H
 
 #include "llvm/emit.h"
 #include "plan/plan.h"
 
-enum { CONTEXT_THREADS, CONTEXT_TASKS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_TENSORS };
+enum { CONTEXT_THREADS, CONTEXT_TASKS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_RECORD, CONTEXT_TENSORS };
 
+/* All levels of an object. Kernels that are the same code at several levels are made once, for the first of them, and the other
+ * levels' phases call them there. */
 struct lowering {
-  struct emit *emit;
   const struct plan *plan;
-  const char *name; /* of the model */
   bool profile;
+  unsigned level_mask;
+  int level; /* being lowered */
+  struct emit emits[LEVEL_COUNT];
   struct phase_entry {
     emit_value function; /* void (void *context, uint32_t index) */
     int tasks;           /* CONTEXT_TASKS or CONTEXT_THREADS: how many it is run as */
-  } *phases;             /* in order; in the graph's arena */
+    int record;          /* first word */
+  } *phases;             /* of the level, in order; in the graph's arena, as the rest */
   int phase_count, phase_capacity;
+  int64_t *records; /* of the level */
+  int record_words, record_capacity;
+  struct record_table {
+    emit_value global;
+    const int64_t *words;
+    int count;
+  } tables[LEVEL_COUNT]; /* of the levels before, unequal ones */
+  int table_count;
 };
 
-/* Emits the kernels and task functions of every step at emit->level. */
-void lower_steps(struct lowering *lowering);
+/* The graph's plan for the levels of the mask, in this module, which the caller owns; lowering_deinit leaves the code. */
+void lowering_init(struct lowering *lowering, LLVMModuleRef module, const struct plan *plan, unsigned level_mask, bool profile);
+void lowering_deinit(struct lowering *lowering);
+
+/* Emits a level's kernels and phases, and `void (int64_t *context, const vitc_parallel *parallel)`, which runs every phase for
+ * one group of images; lower levels first. */
+emit_value lower_level(struct lowering *lowering, int level);
+
+/* The part of it that runs the phases, once they are there. */
+emit_value lower_forward(struct lowering *lowering);
 
 int64_t context_counters(const struct graph *graph); /* slot of the profile's counters */
-
-/* Emits `void (int64_t *context, const vitc_parallel *parallel)`, which runs every phase for one group of images. */
-emit_value lower_forward(struct lowering *lowering);
 
 emit_value context_load(struct emit *e, emit_value context, int64_t slot);
 emit_value context_load_pointer(struct emit *e, emit_value context, int64_t slot);

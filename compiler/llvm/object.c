@@ -3,7 +3,6 @@
 #include "base/span.h"
 #include "llvm/bundle.h"
 #include "llvm/elf.h"
-#include "llvm/kernels.h"
 #include "llvm/lower.h"
 
 #include <llvm-c/Analysis.h>
@@ -138,16 +137,11 @@ static enum status build_module(struct build *b) {
                                 .profile = b->options->profile,
                                 .level_mask = b->level_mask,
                                 .weights_hash = b->weights_hash};
-  for (int level = 0; level < LEVEL_COUNT; level++) {
-    if ((b->level_mask >> level & 1) == 0) continue;
-    struct emit emit;
-    emit_init(&emit, b->module, &target_levels[level]);
-    struct lowering lowering = {.emit = &emit, .plan = b->plan, .name = b->graph->name, .profile = b->options->profile};
-    lower_steps(&lowering);
-    entry.forward[level] = lower_forward(&lowering);
-    kernels_free(&emit);
-    emit_deinit(&emit);
-  }
+  struct lowering lowering;
+  lowering_init(&lowering, b->module, b->plan, b->level_mask, b->options->profile);
+  for (int level = 0; level < LEVEL_COUNT; level++)
+    if ((b->level_mask >> level & 1) != 0) entry.forward[level] = lower_level(&lowering, level);
+  lowering_deinit(&lowering);
   struct emit emit;
   emit_init(&emit, b->module, NULL);
   entry.weights = weights_global(b, &emit);

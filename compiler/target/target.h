@@ -52,6 +52,13 @@ extern const struct target_level target_levels[LEVEL_COUNT];
  * for the runtime to ask (vitc_cpu_request_amx). */
 unsigned target_host_features(void);
 
+/* What the code of a kernel can depend on besides a level's vectors, registers and tiles of the products. */
+enum { TARGET_USES_DOT_BF16 = 1, TARGET_USES_DOT_INT8 = 2, TARGET_USES_TILES = 4 };
+
+/* The first level of the mask for which kernels that depend on no more than `uses` are the same code as for `level`, and that
+ * every CPU of `level` can run; `level` itself where there is none before it. */
+int target_twin(unsigned level_mask, int level, unsigned uses);
+
 /* The level of the mask (1 << level) that a CPU with these features should run; -1: it has none. */
 int target_best_level(unsigned level_mask, unsigned features);
 

@@ -195,10 +195,13 @@ static bool parse_row(const char *rest, const struct arch_row *row, struct vit_c
   return false;
 }
 
+/* The row in the first style that it comes in. */
 static const char *row_name(const void *context, size_t i) {
   struct arena *const *arena = context;
   bool torchvision = rows[i].groups & (GROUP_TORCHVISION | GROUP_TORCHVISION_LARGE);
-  return arena_printf(*arena, "%s16%s", rows[i].prefix, torchvision ? "" : "_224");
+  int style = 0;
+  while (style + 1 < STYLE_COUNT && !(styles[style].group & rows[i].groups)) style++;
+  return arena_printf(*arena, "%s16%s%s", rows[i].prefix, styles[style].middle, torchvision ? "" : "_224");
 }
 
 static enum status parse_name(const char *name, struct arena *arena, struct vit_config *config, struct diag *diag) {

@@ -126,6 +126,21 @@ Test(import, names_that_are_none) {
   }
 }
 
+/* What an unknown name is near to is a name that exists. */
+Test(import, near_names) {
+  static const char *const names[] = {"vit_xsmall_patch16_224", "vit_bas_patch16_224", "vit_so400m_patch14_224", "vit_b_17x"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    struct vit_config config;
+    struct diag own = {0};
+    cr_assert_eq(arch_parse(names[i], &arena, &config, &own), STATUS_USAGE, "%s", names[i]);
+    char near[64];
+    const char *at = strstr(own.message, "(near to ");
+    cr_assert_not_null(at, "%s", own.message);
+    cr_assert_eq(sscanf(at, "(near to %63[a-z0-9_])", near), 1, "%s", own.message);
+    cr_expect_eq(arch_parse(near, &arena, &config, &own), STATUS_OK, "%s", near);
+  }
+}
+
 Test(import, spec) {
   struct vit_config config;
   cr_assert_eq(arch_parse("vit:dim=100,depth=2,heads=5,mlp=333,patch=8x16,image=32x48,classes=10,pool=mean,qkv_bias=0,"

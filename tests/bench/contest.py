@@ -31,18 +31,23 @@ def resident_bytes(process):
     return 0
 
 
+def end(status):
+    """Of a process, in words."""
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
 class Contestant:
-    def __init__(self, name, command, output):
-        self.name, self.command, self.output = name, command, output
+    def __init__(self, name, command, output, environment=None):
+        self.name, self.command, self.output, self.environment = name, command, output, environment or {}
         self.log = output + ".log"
-        self.times, self.cpu, self.wall = [], 0.0, 0.0
-        self.process, self.resident, self.error = None, 0, None
+        self.times, self.cpu, self.wall, self.doubtful = [], 0.0, 0.0, None
+        self.process, self.resident, self.error, self.cosine = None, 0, None, None
 
     def start(self, cpus, threads):
         """Until `ready`: `cold` is the time from before exec. Stopped afterwards."""
         if os.path.exists(self.output):
             os.remove(self.output)
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), **self.environment)
         before = os.sched_getaffinity(0)
         begin = time.perf_counter()
         with open(self.log, "w") as log:
@@ -69,7 +74,7 @@ class Contestant:
         if not line:
             with open(self.log, errors="replace") as log:
                 last = [text.strip() for text in log if text.strip()][-1:]
-            raise Failed(f"the worker ended: {last[0][:200] if last else 'without a word'}")
+            raise Failed(f"the worker ended, {end(self.process.wait())}: {last[0][:200] if last else 'without a word'}")
         return line.strip()
 
     def signal(self, number):
@@ -85,7 +90,8 @@ class Contestant:
             return [float(self.line()) for _ in range(count)]
 
     def turn(self, count, warm_up, keep=True):
-        """`count` inferences after `warm_up` ones; their times."""
+        """`count` inferences after `warm_up` ones; their times. A turn whose times do not add up to what passed here, as on a
+        machine with other work, does not count."""
         self.signal(signal.SIGCONT)
         try:
             if warm_up:
@@ -93,13 +99,13 @@ class Contestant:
             cpu, begin = cpu_seconds(self.process.pid), time.perf_counter()
             times = self.ask(count)
             wall = time.perf_counter() - begin
-            if keep:
+            if abs(wall * 1e3 - sum(times)) > 0.1 * wall * 1e3 + 2:
+                self.doubtful = f"answers of {sum(times):.1f} ms took {wall * 1e3:.1f} ms"
+            elif keep:
                 self.cpu += cpu_seconds(self.process.pid) - cpu
                 self.wall += wall
                 self.times += times
                 self.resident = resident_bytes(self.process.pid)
-            if abs(wall * 1e3 - sum(times)) > 0.1 * wall * 1e3 + 2:
-                raise Failed(f"answers of {sum(times):.1f} ms took {wall * 1e3:.1f} ms")
         except (BrokenPipeError, ValueError) as fault:
             raise Failed(f"the worker broke off: {fault}") from fault
         finally:
@@ -154,6 +160,8 @@ def run(contestants, cpus, threads, rounds, turn_seconds, check, note):
                 if not attempt(contestant, lambda: contestant.turn(contestant.per_turn, 1)):
                     fit = [other for other in fit if other is not contestant]
             note(f"round {turn + 1} of {rounds}")
+        failed += [(contestant, contestant.doubtful) for contestant in fit if not contestant.times]
+        fit = [contestant for contestant in fit if contestant.times]
     finally:
         for contestant in contestants:
             contestant.stop()

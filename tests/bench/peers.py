@@ -1,20 +1,28 @@
-"""The rivals by name, and what runs in a process of its own for each:
+"""The rivals of each precision by name, and what runs in a process of its own for each:
 
-    peers.py prepare PEER FOLDER MODEL BATCH THREADS          makes the peer's files ('reference': those of the subject)
-    peers.py serve   PEER FOLDER MODEL BATCH THREADS OUTPUT   a worker, as `vitc bench --worker` is one
+    peers.py prepare PRECISION PEER FOLDER MODEL BATCH THREADS          makes the peer's files
+    peers.py prepare PRECISION reference FOLDER MODEL BATCH THREADS     makes those of the subject
+    peers.py serve   PRECISION PEER FOLDER MODEL BATCH THREADS OUTPUT   a worker, as `vitc bench --worker` is one
 
 A worker runs the input once, writes the output as .npy and prints `ready`. Then `run N` on its standard input is answered by N
-lines, the wall milliseconds of one inference each; `quit` or the end of the input ends it.
-"""
+lines, the wall milliseconds of one inference each; `quit` or the end of the input ends it. Input and logits are fp32 in every
+precision."""
 import os
 import sys
 import time
 
 from peers_runtimes import LiteRt, OnnxRuntime, OpenVino
-from peers_torch import Eager, Inductor
+from peers_torch import Autocast, Dynamic, Eager, Inductor
 from subject import Subject, make
 
-PEERS = {"torch-eager": Eager, "torch-aoti": Inductor, "onnxruntime": OnnxRuntime, "openvino": OpenVino, "litert": LiteRt}
+PEERS = {
+    "fp32": {"torch-eager": Eager("fp32"), "torch-aoti": Inductor("fp32"), "onnxruntime": OnnxRuntime("fp32"),
+             "openvino": OpenVino("fp32", "f32"), "litert": LiteRt()},
+    "bf16": {"torch-eager": Eager("bf16"), "torch-autocast": Autocast(), "torch-aoti": Inductor("bf16"),
+             "openvino": OpenVino("fp32", "bf16")},
+    "int8": {"torch-eager": Dynamic(), "onnxruntime": OnnxRuntime("dynamic"), "onnxruntime-static": OnnxRuntime("static"),
+             "openvino": OpenVino("int8", "f32"), "openvino-bf16": OpenVino("int8", "bf16")},
+}
 
 
 def serve(peer, subject, output):
@@ -39,14 +47,14 @@ def serve(peer, subject, output):
 
 
 def main():
-    what, name, folder, model, batch, threads = sys.argv[1:7]
+    what, precision, name, folder, model, batch, threads = sys.argv[1:8]
     subject = Subject(folder, model, int(batch), int(threads))
     if name == "reference":
         make(subject)
     elif what == "prepare":
-        PEERS[name].prepare(subject)
+        PEERS[precision][name].prepare(subject)
     else:
-        serve(PEERS[name], subject, sys.argv[7])
+        serve(PEERS[precision][name], subject, sys.argv[8])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Runtimes with a format of their own: ONNX Runtime, OpenVINO, LiteRT. Models are converted from PyTorch at the batch size that
-is measured; the settings are those for one request at a time on a fixed number of threads."""
+is measured; the settings are those for one request at a time on a fixed number of threads. Where quantisation needs samples, it gets
+the input and more like it: with random weights good for the speed, and for no more than a rough look at the error."""
 import os
 
 import subject as subjects
+
+SAMPLES = 3
 
 
 def load_input(subject):
@@ -11,46 +14,79 @@ def load_input(subject):
     return numpy.load(subject.input)
 
 
+def samples(subject):
+    import numpy
+
+    pixels, generator = load_input(subject), numpy.random.RandomState(1)
+    return [pixels] + [generator.standard_normal(pixels.shape).astype(numpy.float32) for _ in range(SAMPLES - 1)]
+
+
 class OnnxRuntime:
-    name, packages = "ONNX Runtime", ("onnxruntime",)
+    packages = ("onnxruntime",)
 
-    @staticmethod
-    def path(subject):
-        return subject.path(f"b{subject.batch}.onnx")
+    def __init__(self, scheme):
+        self.name, self.scheme = "ONNX Runtime" + {"fp32": ""}.get(scheme, f" {scheme}"), scheme
 
-    @staticmethod
-    def prepare(subject):
-        path = OnnxRuntime.path(subject)
+    def path(self, subject, scheme=None):
+        scheme = scheme or self.scheme
+        return subject.path(f"b{subject.batch}.onnx" if scheme == "fp32" else f"{scheme}_b{subject.batch}.onnx")
+
+    def export(self, subject):
+        path = self.path(subject, "fp32")
+        if not os.path.exists(path):
+            import torch
+
+            pixels = torch.from_numpy(load_input(subject))
+            torch.onnx.export(subjects.torch_model(subject), (pixels,), path, dynamo=True, external_data=False, opset_version=18,
+                              input_names=["pixels"], output_names=["logits"], optimize=True, verbose=False)
+        return path
+
+    def prepare(self, subject):
+        path, exported = self.path(subject), self.export(subject)
         if os.path.exists(path):
             return
-        import torch
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        pixels = torch.from_numpy(load_input(subject))
-        torch.onnx.export(subjects.torch_model(subject), (pixels,), path, dynamo=True, external_data=False, opset_version=18,
-                          input_names=["pixels"], output_names=["logits"], optimize=True, verbose=False)
+        with_shapes = self.path(subject, "shapes")
+        quant_pre_process(exported, with_shapes, skip_symbolic_shape=True)
+        if self.scheme == "dynamic":
+            quantize_dynamic(with_shapes, path, weight_type=QuantType.QInt8, per_channel=True)
+            return
 
-    @staticmethod
-    def load(subject):
+        class Reader(CalibrationDataReader):
+            feeds = iter([{"pixels": pixels} for pixels in samples(subject)])
+
+            def get_next(self):
+                return next(self.feeds, None)
+
+        quantize_static(with_shapes, path, Reader(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+                        weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm", "Conv"])
+
+    def load(self, subject):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = subject.threads
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        session = onnxruntime.InferenceSession(OnnxRuntime.path(subject), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(self.path(subject), options, providers=["CPUExecutionProvider"])
         return lambda pixels: session.run(None, {"pixels": pixels})[0], load_input(subject)
 
 
 class OpenVino:
-    name, packages = "OpenVINO", ("openvino",)
+    """`stored` is what the model's file holds, fp32 or int8 by NNCF after training; `hint` what computes the rest: f32 or bf16."""
 
-    @staticmethod
-    def path(subject):
-        return subject.path(f"openvino_b{subject.batch}.xml")
+    def __init__(self, stored, hint):
+        self.name = "OpenVINO" + (" with bf16" if (stored, hint) == ("int8", "bf16") else "")
+        self.packages = ("openvino", "nncf") if stored == "int8" else ("openvino",)
+        self.stored, self.hint = stored, hint
 
-    @staticmethod
-    def prepare(subject):
-        path = OpenVino.path(subject)
+    def path(self, subject):
+        return subject.path(f"openvino_{self.stored}_b{subject.batch}.xml")
+
+    def prepare(self, subject):
+        path = self.path(subject)
         if os.path.exists(path):
             return
         import openvino
@@ -59,28 +95,29 @@ class OpenVino:
         pixels = torch.from_numpy(load_input(subject))
         model = openvino.convert_model(subjects.torch_model(subject), example_input=pixels)
         model.reshape(list(pixels.shape))
+        if self.stored == "int8":
+            import nncf
+
+            model = nncf.quantize(model, nncf.Dataset(samples(subject)), model_type=nncf.ModelType.TRANSFORMER, subset_size=SAMPLES)
         openvino.save_model(model, path, compress_to_fp16=False)
 
-    @staticmethod
-    def load(subject):
+    def load(self, subject):
         import openvino
 
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(subject.threads),
-                    "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": "NO"}  # the benchmark pins
-        request = openvino.Core().compile_model(OpenVino.path(subject), "CPU", settings).create_infer_request()
+                    "INFERENCE_PRECISION_HINT": self.hint, "ENABLE_CPU_PINNING": "NO"}  # the benchmark pins
+        request = openvino.Core().compile_model(self.path(subject), "CPU", settings).create_infer_request()
         return lambda pixels: request.infer([pixels], share_inputs=True, share_outputs=True)[0], load_input(subject)
 
 
 class LiteRt:
     name, packages = "LiteRT", ("ai-edge-litert", "litert-torch")
 
-    @staticmethod
-    def path(subject):
+    def path(self, subject):
         return subject.path(f"litert_b{subject.batch}.tflite")
 
-    @staticmethod
-    def prepare(subject):
-        path = LiteRt.path(subject)
+    def prepare(self, subject):
+        path = self.path(subject)
         if os.path.exists(path):
             return
         import litert_torch
@@ -88,11 +125,10 @@ class LiteRt:
 
         litert_torch.convert(subjects.torch_model(subject), (torch.from_numpy(load_input(subject)),)).export(path)
 
-    @staticmethod
-    def load(subject):
+    def load(self, subject):
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_path=LiteRt.path(subject), num_threads=subject.threads)
+        interpreter = Interpreter(model_path=self.path(subject), num_threads=subject.threads)
         interpreter.allocate_tensors()
         source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 

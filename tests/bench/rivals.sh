@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# vitc beside PyTorch (eager, AOTInductor), ONNX Runtime, OpenVINO and LiteRT: the same weights, the same input, one process
-# each, turn by turn on the same CPUs. Prints a table in Markdown and writes JSON; status 1 when one of them failed or was wrong.
+# vitc beside PyTorch (eager, AOTInductor), ONNX Runtime, OpenVINO and LiteRT, each in one precision: the same weights, the same
+# input, one process each, turn by turn on the same CPUs. Prints a table in Markdown, with the errors and with what became of those
+# that failed, and writes JSON; status 1 when vitc failed or was wrong.
 #
-#   tests/bench/rivals.sh [--model vit_base_patch16_224] [--batch 1] [--threads 1,2] [--rounds R] [--peers P,P]
+#   tests/bench/rivals.sh [--model vit_base_patch16_224] [--precision fp32|bf16|int8] [--batch 1] [--threads 1,2] [--rounds R]
+#                         [--peers P,P]
 #
 # The first run installs the rivals (versions: requirements.txt) into build/bench-venv, some gigabytes, and each model is
 # converted for each rival once, which takes minutes. Do nothing else on the machine meanwhile.

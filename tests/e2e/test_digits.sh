@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The trained example: the compiled model's accuracy on the held-out test split is PyTorch's.
+# The trained example: the compiled model's accuracy on the held-out test split is PyTorch's, and in low precision nearly so.
 . "$(dirname "$0")/checks.sh"
 digits=$root/examples/digits
 cd "$scratch" || exit 1
@@ -20,4 +20,12 @@ got=$(sed -n 's/^accuracy //p' stdout)
 echo "vitc: $got"
 check "the same accuracy" test "$got" = "$reference"
 check "at least 97 %" test "${got%%/*}" -ge 970
+
+for precision in bf16 int8; do
+  require "compile in $precision" "$vitc" compile digits.json -o $precision.o --precision $precision
+  expect 0 "accuracy in $precision" env VITC="$vitc" "$digits/evaluate.sh" $precision.o split
+  low=$(sed -n 's/^accuracy //p' stdout)
+  echo "vitc $precision: $low"
+  check "$precision: at most 0.2 points less" test "${low%%/*}" -ge $((${got%%/*} - 2))
+done
 finish

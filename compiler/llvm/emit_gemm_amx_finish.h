@@ -15,13 +15,14 @@ struct amx_gemm {
   int64_t steps;             /* along K */
   int64_t parts, part_steps; /* int8: parts of K with scales each; else one */
   int64_t tiles;             /* row tiles of an image */
+  int fetch_places;          /* of B's next block, each of which gives a line with every step */
   emit_value product[AMX_TILES_DOWN];
   emit_value state, copy;
 };
 
 /* The words, of 64 bits, that one product leaves to the next: which rows of C are to be finished, and where their operands
- * are, for the scales of the last part. */
-enum amx_state { STATE_ROWS, STATE_IMAGE, STATE_ROW, STATE_COLUMN, STATE_PANELS, STATE_A, STATE_B, STATES };
+ * are, for the scales of the last part; how many lines of each place were fetched. */
+enum amx_state { STATE_ROWS, STATE_IMAGE, STATE_ROW, STATE_COLUMN, STATE_PANELS, STATE_A, STATE_B, STATE_FETCHED, STATES };
 
 emit_value amx_state_load(struct emit *e, emit_value state, enum amx_state slot);
 void amx_state_store(struct emit *e, emit_value state, enum amx_state slot, emit_value value); /* an integer or a pointer */

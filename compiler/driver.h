@@ -51,6 +51,9 @@ const char *driver_info(struct compilation *compilation);
 /* The phases with their work, in the order of NAME_run_profiled's counters; they live in the compilation's arena. */
 int driver_phases(struct compilation *compilation, struct account_phase **out_phases);
 
+/* The products in run order, each node's once; in the compilation's arena. */
+int driver_products(struct compilation *compilation, struct account_product **out_products);
+
 /* What became of a node of the original graph: the node of the fused graph that computes it (its own or the one that it was
  * fused into), or NULL with *out_folded set when it became a constant, clear when nothing needs it. */
 const struct node *driver_fused_into(const struct compilation *compilation, const struct node *original, bool *out_folded);

@@ -166,6 +166,25 @@ static void write_phases(FILE *stream, struct compilation *compilation) {
   fputs("\n],\n", stream);
 }
 
+static void write_products(FILE *stream, struct compilation *compilation) {
+  struct account_product *products;
+  int count = driver_products(compilation, &products);
+  fputs("\"products\":[", stream);
+  for (int i = 0; i < count; i++) {
+    const struct account_product *product = &products[i];
+    fprintf(stream, "%s{\"step\":%d,\"op\":\"%s\",\"name\":", i == 0 ? "\n" : ",\n", product->step, product->op);
+    json_string(stream, product->name);
+    fputs(",\"layer\":", stream);
+    json_string(stream, product->layer);
+    fprintf(stream,
+            ",\"precision\":\"%s\",\"k\":%" PRId64 ",\"n\":%" PRId64 ",\"offset\":%" PRId64 ",\"bytes\":%" PRId64
+            ",\"scales\":%" PRId64 ",\"hadamard\":%" PRId64 ",\"balanced\":%s}",
+            product->precision, product->k, product->n, product->offset, product->bytes, product->scales, product->hadamard,
+            product->balanced ? "true" : "false");
+  }
+  fputs("\n],\n", stream);
+}
+
 static void write_nodes(FILE *stream, const struct compilation *compilation, const struct node *const *hosts) {
   fputs("\"nodes\":[", stream);
   const char *separator = "\n";
@@ -198,6 +217,7 @@ const char *driver_info(struct compilation *compilation) {
   write_values(stream, "inputs", graph->inputs, graph->input_count);
   write_values(stream, "outputs", graph->outputs, graph->output_count);
   write_phases(stream, compilation);
+  write_products(stream, compilation);
   write_nodes(stream, compilation, hosts);
   fclose(stream);
   const char *copy = arena_strndup(&compilation->arena, text, size);

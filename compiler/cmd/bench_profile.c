@@ -1,27 +1,10 @@
 #include "cmd/bench.h"
+#include "cmd/layers.h"
 #include "driver_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* "blocks.3.mlp.fc1" as "blocks.*.mlp.fc1": what the layers of one kind have in common. */
-static const char *kind_name(const char *name, struct arena *arena) {
-  char *kind = arena_strdup(arena, name), *out = kind;
-  for (const char *at = name; *at != '\0';) {
-    size_t part = strcspn(at, "."), digits = strspn(at, "0123456789");
-    if (part > 0 && part == digits) {
-      *out++ = '*';
-    } else {
-      memmove(out, at, part);
-      out += part;
-    }
-    at += part;
-    if (*at == '.') *out++ = *at++;
-  }
-  *out = '\0';
-  return kind;
-}
 
 static double column_median(const struct timings *timings, int column, double *scratch) {
   size_t width = (size_t)timings->phase_count + 1;
@@ -77,7 +60,7 @@ static void make_kinds(const struct account *account, struct arena *arena, struc
   int *first = arena_array(arena, count + 1, sizeof *first);
   for (int i = 0; i < profile->phase_count; i++) {
     const struct phase_figures *phase = &profile->phases[i];
-    names[i] = kind_name(phase->name, arena);
+    names[i] = layer_kind(phase->name, arena);
     int at = 0;
     while (at < profile->kind_count && !alike(&account->phases[first[at]], &account->phases[i], names[first[at]], names[i]))
       at++;

@@ -20,6 +20,8 @@ struct options {
   int64_t threads, batch, seed;
   double tolerance; /* 0: by precision */
   int precision;
+  int64_t top;
+  int sort;
   bool per_node, json;
 };
 
@@ -37,7 +39,9 @@ static const struct option_row rows[] = {
     {"tolerance", 0, OPTION_NUMBER, "E", AT(tolerance), 0, 0,
      "largest absolute error over the output's standard deviation that passes (fp32 2e-5, bf16 8e-2, int8 2e-1)"},
     {"precision", 0, OPTION_CHOICE, "fp32|bf16|int8", AT(precision), 0, 0, "that the graph is compiled in without M.o (fp32)"},
-    {"per-node", 0, OPTION_FLAG, NULL, AT(per_node), 0, 0, "also compare every value that survives fusion"},
+    {"per-node", 0, OPTION_FLAG, NULL, AT(per_node), 0, 0, "also where the error enters: every value that survives fusion"},
+    {"sort", 0, OPTION_CHOICE, "run|own|accumulated", AT(sort), 0, 0, "order of the values of --per-node, largest first (run)"},
+    {"top", 0, OPTION_INTEGER, "N", AT(top), 1, 1000000, "print only the first N values of --per-node (all)"},
     {"json", 0, OPTION_FLAG, NULL, AT(json), 0, 0, "print JSON"},
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
     {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "the code for this CPU level, avx2 or avx512 (the best one)"},
@@ -62,7 +66,9 @@ static enum status compile_and_open(const struct invocation *invocation, const c
   enum status status = temporary_open(&temporary, invocation->diag);
   const struct options *options = invocation->options;
   const struct driver_options driver = {
-      .batch_max = options->batch, .precision = (enum precision)options->precision, .object = {.output_path = temporary.path}};
+      .batch_max = options->batch,
+      .precision = (enum precision)options->precision,
+      .object = {.output_path = temporary.path, .target = how->level == NULL ? "native" : NULL}};
   if (status == STATUS_OK) status = driver_compile(&compilation, graph, &driver, invocation->diag);
   if (status == STATUS_OK) status = machine_open(temporary.path, how, machine, invocation->diag);
   compilation_close(&compilation);
@@ -149,6 +155,25 @@ static void print_json(const vitc_model *model, const struct metrics *metrics) {
   putchar(']');
 }
 
+static enum status find_nodes(const struct invocation *invocation, struct comparison *comparison,
+                              struct node_comparison *out_nodes) {
+  const struct options *options = invocation->options;
+  const struct machine *machine = &comparison->machine;
+  struct arena *arena = &comparison->compilation.arena;
+  struct account account;
+  struct node_request request = {.graph = invocation->operands[0],
+                                 .precision = (enum precision)options->precision,
+                                 .input_u8 = machine->loaded.model.inputs[0].dtype == VITC_U8,
+                                 .feed = &comparison->feed,
+                                 .how = {.threads = options->threads, .level = options->level}};
+  if (invocation->operand_count > 1) {
+    request.object = invocation->operands[1];
+    TRY(account_read(request.object, machine->loaded.model.info, arena, &account, invocation->diag));
+    request.account = &account;
+  }
+  return compare_nodes(&request, arena, out_nodes, invocation->diag);
+}
+
 static enum status compare(const struct invocation *invocation, struct comparison *comparison) {
   const struct options *options = invocation->options;
   const char *graph = invocation->operands[0];
@@ -170,9 +195,7 @@ static enum status compare(const struct invocation *invocation, struct compariso
     within = within && metrics[i].largest <= tolerance;
   }
   struct node_comparison nodes = {.count = 0};
-  const struct machine_options how = {.threads = options->threads, .level = options->level};
-  if (options->per_node)
-    TRY(compare_nodes(graph, &comparison->compilation, precision, &comparison->feed, &how, &nodes, invocation->diag));
+  if (options->per_node) TRY(find_nodes(invocation, comparison, &nodes));
   progress_end();
   if (options->json) {
     printf("{\"model\":");
@@ -185,7 +208,7 @@ static enum status compare(const struct invocation *invocation, struct compariso
     puts("}");
   } else {
     print_text(&model, metrics);
-    if (options->per_node) print_nodes(&nodes);
+    if (options->per_node) print_nodes(&nodes, (enum node_order)options->sort, options->top);
   }
   if (within) return STATUS_OK;
   return diag_fail(invocation->diag, STATUS_NO, "%s: past the tolerance of %g", graph, tolerance);
@@ -195,6 +218,8 @@ static enum status run(const struct invocation *invocation) {
   const struct options *options = invocation->options;
   if (options->inputs.count > 0 && options->images.count > 0)
     return diag_fail(invocation->diag, STATUS_USAGE, "compare: expected either --input X.npy or --image FILE...");
+  if (!options->per_node && (options->sort != 0 || options->top != 0))
+    return diag_fail(invocation->diag, STATUS_USAGE, "compare: --sort and --top are for --per-node");
   struct comparison comparison = {.feed = {.batch = 0}};
   compilation_init(&comparison.compilation);
   progress_begin("comparing");
@@ -216,7 +241,14 @@ const struct command compare_command = {
         "Runs the graph in the interpreter and as compiled, on the same pixels, and prints for every output the largest and "
         "the\n"
         "root mean square error over the output's standard deviation, the cosine, and how often the classes agree. Without\n"
-        "M.o the graph is compiled for this. Exit status 1 when an error is past the tolerance.",
+        "M.o the graph is compiled for this. Exit status 1 when an error is past the tolerance.\n\n"
+        "--per-node says where the error enters. For every value that survives fusion: its error, which holds what came\n"
+        "with its operands, and its node's own error, which the compiled node makes of exact operands, both over the value's\n"
+        "standard deviation. Then, for products, attention and normalisations, how far the operands (normalised where that is\n"
+        "fused), the weights and the sums with a residual reach: least and largest value, root mean square, and the crest of\n"
+        "rows (of weights: columns), that is their largest value over their root mean square: what an int8 scale has to\n"
+        "span, also as it is after the scheme's transforms. Channels (of weights: columns) that reach twice as far as the\n"
+        "median channel are named. Then layers that are alike are summed. Products have the precision that M.o gives them.",
     .operands_min = 1,
     .operands_max = 2,
     .options = rows,

@@ -1,161 +1,237 @@
 #include "cmd/compare_nodes.h"
 
+#include "cmd/node_graph.h"
 #include "cmd/progress.h"
 #include "cmd/temporary.h"
-#include "driver_json.h"
-#include "interp/interp.h"
 #include "ir/ops.h"
-#include "vitc/host.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-/* One value that survives fusion: what the interpreter made of it, and what the compiled model does. */
-struct survivor {
-  const struct value *value;
-  const float *expected;
-  uint32_t batch; /* 1 when the value is the same for all images */
+/* Results of one image that one compiled graph gives: what does not fit goes to another. */
+enum { CHUNK_ELEMENTS = 1 << 27 };
+
+/* ---- precisions */
+
+static bool parse_precision(const char *name, enum precision *out_precision) {
+  for (int i = 0; i < PRECISION_COUNT; i++) {
+    *out_precision = (enum precision)i;
+    if (strcmp(precision_name(*out_precision), name) == 0) return true;
+  }
+  return false;
+}
+
+static const struct account_product *product_named(const struct account_product *products, int count, const char *name) {
+  for (int i = 0; i < count; i++)
+    if (strcmp(products[i].name, name) == 0) return &products[i];
+  return NULL;
+}
+
+/* The products of graph and object must be the same ones. */
+static enum status check_products(const struct node_request *request, const struct account_product *products, int count,
+                                  struct diag *diag) {
+  const struct account *account = request->account;
+  for (int i = 0; i < count; i++) {
+    const struct account_product *other = product_named(account->products, account->product_count, products[i].name);
+    if (other == NULL)
+      return diag_fail(diag, STATUS_INPUT, "%s: was not compiled from %s: it has no product '%s'", request->object,
+                       request->graph, products[i].name);
+    if (other->k != products[i].k || other->n != products[i].n)
+      return diag_fail(diag, STATUS_INPUT, "%s: was not compiled from %s: its product '%s' has other weights", request->object,
+                       request->graph, products[i].name);
+  }
+  for (int i = 0; i < account->product_count; i++)
+    if (product_named(products, count, account->products[i].name) == NULL)
+      return diag_fail(diag, STATUS_INPUT, "%s: was not compiled from %s: its product '%s' is not in the graph",
+                       request->object, request->graph, account->products[i].name);
+  return STATUS_OK;
+}
+
+/* As the driver would plan a model with the object's precisions. Attention is in bf16 where anything is. */
+static enum status take_precisions(const struct node_request *request, struct arena *arena, struct driver_options *driver,
+                                   struct diag *diag) {
+  const struct account *account = request->account;
+  driver->precision = request->precision;
+  if (account == NULL) return STATUS_OK;
+  struct plan_choice *choices = arena_array(arena, (size_t)account->product_count + 1, sizeof *choices);
+  driver->precision = PRECISION_FP32;
+  for (int i = 0; i < account->product_count; i++) {
+    choices[i].result = account->products[i].name;
+    if (!parse_precision(account->products[i].precision, &choices[i].precision))
+      return diag_fail(diag, STATUS_INPUT, "%s: its product '%s' is in an unknown precision '%s'", request->object,
+                       account->products[i].name, account->products[i].precision);
+    if (choices[i].precision > driver->precision) driver->precision = choices[i].precision;
+  }
+  driver->choices = choices;
+  driver->choice_count = account->product_count;
+  return STATUS_OK;
+}
+
+/* The fused graph with a plan, and the precisions of its products as choices, which hold whatever the outputs are. */
+static enum status fuse(const struct node_request *request, struct compilation *fused, struct plan_options *out_plan,
+                        struct account_product **out_products, int *out_count, struct diag *diag) {
+  struct driver_options driver = {.name = NULL};
+  TRY(driver_load(fused, request->graph, &driver, diag));
+  driver.passes.input_u8 = request->input_u8 && fused->graph.inputs[0]->dtype == DTYPE_F32;
+  TRY(take_precisions(request, &fused->arena, &driver, diag));
+  TRY(driver_optimize(fused, &driver, diag));
+  *out_count = driver_products(fused, out_products);
+  if (request->account != NULL) TRY(check_products(request, *out_products, *out_count, diag));
+  struct plan_choice *choices = arena_array(&fused->arena, (size_t)*out_count + 1, sizeof *choices);
+  for (int i = 0; i < *out_count; i++) {
+    choices[i].result = (*out_products)[i].name;
+    if (!parse_precision((*out_products)[i].precision, &choices[i].precision)) choices[i].precision = PRECISION_FP32;
+  }
+  *out_plan =
+      (struct plan_options){.batch_max = 1, .precision = driver.precision, .choices = choices, .choice_count = *out_count};
+  return STATUS_OK;
+}
+
+/* ---- running the nodes */
+
+/* Everything of one comparison. */
+struct work {
+  const struct node_request *request;
+  struct compilation *fused;
+  struct plan_options plan;
+  struct node_values values;
+  struct node_comparison *nodes;
+  size_t done, total; /* compilations */
+  struct diag *diag;
 };
 
-struct survivors {
-  struct arena *arena;
-  struct survivor *list;
-  int count;
-};
+static enum status open_graph(const struct work *work, const struct graph *graph, struct arena *arena,
+                              struct machine *machine) {
+  struct plan plan;
+  struct temporary temporary = {.descriptor = -1};
+  enum status status = plan_graph(graph, &work->plan, arena, &plan);
+  if (status == STATUS_OK) status = temporary_open(&temporary, work->diag);
+  const struct object_options object = {.output_path = temporary.path,
+                                        .target = work->request->how.level == NULL ? "native" : NULL};
+  if (status == STATUS_OK) status = object_write(graph, &plan, &object, work->diag);
+  if (status == STATUS_OK) status = machine_open(temporary.path, &work->request->how, machine, work->diag);
+  temporary_close(&temporary);
+  return status;
+}
 
-static void keep(void *context, const struct value *value, const void *data, int64_t batch) {
-  struct survivors *survivors = context;
-  for (int i = 0; i < survivors->count; i++) {
-    if (survivors->list[i].value != value) continue;
-    size_t bytes = (size_t)shape_elements(&value->shape) * sizeof(float) * (size_t)(value->batched ? batch : 1);
-    float *copy = arena_alloc(survivors->arena, bytes);
-    memcpy(copy, data, bytes);
-    survivors->list[i].expected = copy;
-    survivors->list[i].batch = (uint32_t)(value->batched ? batch : 1);
+/* Value `list[i]` of all images, from rows of `stride` floats. */
+static float *gather(const float *rows, size_t stride, size_t offset, size_t elements, uint32_t batch, struct arena *scratch) {
+  float *values = arena_array(scratch, elements * sizeof *values, batch);
+  for (size_t image = 0; image < batch; image++)
+    memcpy(values + image * elements, rows + image * stride + offset, elements * sizeof *values);
+  return values;
+}
+
+static void measure_values(const struct work *work, const struct node_value *list, const int *at, int count, bool own,
+                           const float *results, size_t stride) {
+  const struct node_values *exact = &work->values;
+  size_t offset = 0;
+  for (int i = 0; i < count; i++) {
+    struct arena scratch;
+    arena_init(&scratch);
+    size_t elements = list[i].elements;
+    const float *expected = gather(exact->data, exact->stride, list[i].offset, elements, exact->batch, &scratch);
+    const float *actual = gather(results, stride, offset, elements, exact->batch, &scratch);
+    struct node_error *error = &work->nodes->errors[at[i]];
+    *(own ? &error->own : &error->accumulated) = measure(expected, actual, 1, exact->batch * elements, false);
+    arena_deinit(&scratch);
+    offset += elements;
   }
 }
 
-static void list_survivors(const struct graph *fused, struct survivors *survivors) {
-  survivors->list = arena_array(survivors->arena, (size_t)fused->node_count + 1, sizeof *survivors->list);
-  for (const struct node *node = fused->first; node != NULL; node = node->next)
-    if (node->outputs[0]->dtype == DTYPE_F32 && node->outputs[0]->batched && node->outputs[0]->shape.rank > 0)
-      survivors->list[survivors->count++].value = node->outputs[0];
-}
-
-static enum status interpret_all(const struct graph *fused, const struct feed *feed, int64_t threads,
-                                 struct survivors *survivors, struct diag *diag) {
-  const void *inputs[VITC_IO_MAX];
-  void *outputs[VITC_IO_MAX];
-  for (int i = 0; i < fused->input_count; i++) inputs[i] = feed->inputs[i];
-  for (int i = 0; i < fused->output_count; i++)
-    outputs[i] = arena_array(survivors->arena, feed->batch,
-                             (size_t)shape_elements(&fused->outputs[i]->shape) * dtype_size(fused->outputs[i]->dtype));
-  int count = threads > 0 ? (int)threads : (int)vitc_cpu_count();
-  return interp_run(fused, feed->batch, inputs, outputs, count, keep, survivors, diag);
-}
-
-/* The fused graph with other outputs, and without what they do not need. */
-static enum status with_outputs(const struct graph *fused, const struct survivor *chunk, int count, struct arena *arena,
-                                struct graph *out_graph, struct diag *diag) {
-  graph_copy(fused, arena, out_graph);
-  out_graph->diag = diag;
-  out_graph->output_count = count;
-  for (int i = 0; i < count; i++) out_graph->outputs[i] = graph_find(out_graph, chunk[i].value->name);
-  TRY(pass_eliminate_dead(out_graph));
-  return verify_graph(out_graph, "the choice of outputs");
-}
-
-static enum status open_chunk(const struct graph *fused, enum precision precision, const struct survivor *chunk, int count,
-                              const struct machine_options *how, struct machine *machine, struct diag *diag) {
+/* Compiles and runs one part: `count` values, whose errors are at `at`. */
+static enum status run_part(struct work *work, const struct node_value *list, const int *at, int count, bool own) {
   struct arena arena;
   struct graph graph;
-  struct plan plan;
-  struct temporary temporary = {.descriptor = -1};
-  const struct plan_options plan_options = {.batch_max = 1, .precision = precision};
+  struct machine machine = {.run = NULL};
+  struct results results = {.batch = 0};
   arena_init(&arena);
-  enum status status = with_outputs(fused, chunk, count, &arena, &graph, diag);
-  if (status == STATUS_OK) status = plan_graph(&graph, &plan_options, &arena, &plan);
-  if (status == STATUS_OK) status = temporary_open(&temporary, diag);
-  const struct object_options object = {.output_path = temporary.path};
-  if (status == STATUS_OK) status = object_write(&graph, &plan, &object, diag);
-  if (status == STATUS_OK) status = machine_open(temporary.path, how, machine, diag);
-  temporary_close(&temporary);
+  struct feed feed = *work->request->feed;
+  progress_count(work->done++, work->total);
+  enum status status =
+      node_graph_make(&work->fused->graph, list, count, own ? &work->values : NULL, &arena, &graph, work->diag);
+  if (status == STATUS_OK) status = open_graph(work, &graph, &arena, &machine);
+  if (status == STATUS_OK && own) feed.inputs[graph.input_count - 1] = work->values.data;
+  const vitc_model *model = &machine.loaded.model;
+  if (status == STATUS_OK) status = results_alloc(model, work->request->graph, feed.batch, &results, work->diag);
+  if (status == STATUS_OK) status = machine_run(&machine, &feed, &results, work->diag);
+  if (status == STATUS_OK) measure_values(work, list, at, count, own, results.outputs[0], tensor_elements(&model->outputs[0]));
+  results_free(&results);
+  machine_close(&machine);
   arena_deinit(&arena);
   return status;
 }
 
-static enum status compare_chunk(const struct survivor *chunk, int count, const struct feed *feed,
-                                 const struct machine *machine, struct node_comparison *nodes, struct diag *diag) {
-  const vitc_model *model = &machine->loaded.model;
-  struct results results;
-  enum status status = results_alloc(model, machine->loaded.object.path, feed->batch, &results, diag);
-  if (status == STATUS_OK) status = machine_run(machine, feed, &results, diag);
-  for (int i = 0; status == STATUS_OK && i < count; i++) {
-    const struct value *value = chunk[i].value;
-    size_t elements = chunk[i].batch * (size_t)shape_elements(&value->shape);
-    nodes->errors[nodes->count++] = (struct node_error){value->name, op_info(value->producer->op)->name,
-                                                        measure(chunk[i].expected, results.outputs[i], 1, elements, false)};
+static enum status run_parts(struct work *work, bool own) {
+  const struct node_values *values = &work->values;
+  struct node_value *list = arena_array(&work->fused->arena, (size_t)values->count + 1, sizeof *list);
+  int *at = arena_array(&work->fused->arena, (size_t)values->count + 1, sizeof *at), count = 0;
+  size_t elements = 0;
+  for (int i = 0; i < values->count; i++) {
+    if (own && !work->nodes->errors[i].computes) continue;
+    if (count > 0 && elements + values->list[i].elements > CHUNK_ELEMENTS) {
+      TRY(run_part(work, list, at, count, own));
+      count = 0;
+      elements = 0;
+    }
+    list[count] = values->list[i];
+    at[count++] = i;
+    elements += values->list[i].elements;
   }
-  results_free(&results);
-  return status;
+  return count > 0 ? run_part(work, list, at, count, own) : STATUS_OK;
 }
 
-static enum status compare_fused(struct compilation *compilation, struct compilation *fused, enum precision precision,
-                                 const struct feed *feed, const struct machine_options *how, struct node_comparison *out_nodes,
-                                 struct diag *diag) {
-  struct survivors survivors = {.arena = &fused->arena};
-  list_survivors(&fused->graph, &survivors);
-  TRY(interpret_all(&fused->graph, feed, how->threads, &survivors, diag));
-  out_nodes->errors = arena_array(&compilation->arena, (size_t)survivors.count + 1, sizeof *out_nodes->errors);
-  for (int done = 0; done < survivors.count; done += VITC_IO_MAX) {
-    int count = survivors.count - done < VITC_IO_MAX ? survivors.count - done : VITC_IO_MAX;
-    struct machine machine = {.run = NULL};
-    progress_count((size_t)done, (size_t)survivors.count);
-    enum status status = open_chunk(&fused->graph, precision, survivors.list + done, count, how, &machine, diag);
-    if (status == STATUS_OK) status = compare_chunk(survivors.list + done, count, feed, &machine, out_nodes, diag);
-    machine_close(&machine);
-    TRY(status);
-  }
-  for (int i = 0; i < out_nodes->count; i++)
-    out_nodes->errors[i].name = arena_strdup(&compilation->arena, out_nodes->errors[i].name);
-  return STATUS_OK;
+/* ---- all of it */
+
+static bool adds_residual(const struct node *node) {
+  for (int i = 0; i < node->epilogue_count; i++)
+    for (int j = 0; j < node->epilogue[i]->input_count && node->epilogue[i]->op == OP_add; j++) {
+      const struct value *operand = node->epilogue[i]->inputs[j];
+      if (operand != NULL && operand->data == NULL && operand->batched) return true;
+    }
+  return false;
 }
 
-enum status compare_nodes(const char *path, struct compilation *compilation, enum precision precision, const struct feed *feed,
-                          const struct machine_options *how, struct node_comparison *out_nodes, struct diag *diag) {
+static void list_errors(struct work *work, const struct account_product *products, int product_count, struct arena *arena) {
+  const struct node_values *values = &work->values;
+  struct account_product *kept = arena_array(arena, (size_t)product_count + 1, sizeof *kept);
+  for (int i = 0; i < product_count; i++) {
+    kept[i] = products[i];
+    kept[i].name = arena_strdup(arena, products[i].name);
+    kept[i].layer = arena_strdup(arena, products[i].layer);
+  }
+  work->nodes->errors = arena_array(arena, (size_t)values->count + 1, sizeof *work->nodes->errors);
+  for (int i = 0; i < values->count; i++) {
+    const struct value *value = values->list[i].value;
+    struct node_error *error = &work->nodes->errors[work->nodes->count++];
+    error->name = arena_strdup(arena, value->name);
+    error->op = op_info(value->producer->op)->name;
+    error->computes = node_computes(value->producer);
+    error->product = product_named(kept, product_count, value->name);
+    error->layer = error->product != NULL ? error->product->layer : error->name;
+    error->adds_residual = adds_residual(value->producer);
+  }
+}
+
+static enum status compare_fused(struct work *work, struct arena *arena) {
+  struct account_product *products;
+  int product_count;
+  TRY(fuse(work->request, work->fused, &work->plan, &products, &product_count, work->diag));
+  TRY(node_values_interpret(&work->fused->graph, work->request->feed, work->request->how.threads, &work->fused->arena,
+                            &work->values, work->diag));
+  list_errors(work, products, product_count, arena);
+  work->total = 2 * (1 + work->values.stride / CHUNK_ELEMENTS);
+  TRY(run_parts(work, false));
+  TRY(run_parts(work, true));
+  return find_ranges(work->fused, &work->values, work->request->feed, work->nodes, arena, work->diag);
+}
+
+enum status compare_nodes(const struct node_request *request, struct arena *arena, struct node_comparison *out_nodes,
+                          struct diag *diag) {
   *out_nodes = (struct node_comparison){0, NULL};
   struct compilation fused;
   compilation_init(&fused);
-  struct driver_options options = {.name = NULL};
-  enum status status = driver_load(&fused, path, &options, diag);
-  if (status == STATUS_OK) {
-    options.passes.input_u8 = compilation->graph.inputs[0]->dtype == DTYPE_U8 && fused.graph.inputs[0]->dtype == DTYPE_F32;
-    status = driver_optimize(&fused, &options, diag);
-  }
-  if (status == STATUS_OK) status = compare_fused(compilation, &fused, precision, feed, how, out_nodes, diag);
+  struct work work = {.request = request, .fused = &fused, .nodes = out_nodes, .diag = diag};
+  enum status status = compare_fused(&work, arena);
   compilation_close(&fused);
   return status;
-}
-
-void print_nodes(const struct node_comparison *nodes) {
-  printf("\n%-40s %-20s %12s %12s\n", "value", "op", "max err/std", "rms err/std");
-  for (int i = 0; i < nodes->count; i++)
-    printf("%-40s %-20s %12.3e %12.3e\n", nodes->errors[i].name, nodes->errors[i].op, nodes->errors[i].metrics.largest,
-           nodes->errors[i].metrics.rms);
-}
-
-void print_nodes_json(const struct node_comparison *nodes) {
-  fputs(",\"nodes\":[", stdout);
-  for (int i = 0; i < nodes->count; i++) {
-    const struct node_error *error = &nodes->errors[i];
-    fputs(i > 0 ? ",{\"name\":" : "{\"name\":", stdout);
-    json_string(stdout, error->name);
-    printf(",\"op\":\"%s\",\"max_error_over_std\":", error->op);
-    json_number(stdout, error->metrics.largest);
-    fputs(",\"rms_error_over_std\":", stdout);
-    json_number(stdout, error->metrics.rms);
-    putchar('}');
-  }
-  putchar(']');
 }

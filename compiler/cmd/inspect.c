@@ -5,10 +5,12 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 struct options {
   int64_t batch;
-  bool json;
+  int precision;
+  bool json, ranges;
 };
 
 static const struct options defaults = {.batch = 1};
@@ -17,6 +19,8 @@ static const struct options defaults = {.batch = 1};
 static const struct option_row rows[] = {
     {"json", 0, OPTION_FLAG, NULL, AT(json), 0, 0, "print JSON"},
     {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, PLAN_BATCH_MAX, "plan a graph for this largest batch (1)"},
+    {"precision", 0, OPTION_CHOICE, "fp32|bf16|int8", AT(precision), 0, 0, "plan a graph in this precision (fp32)"},
+    {"ranges", 0, OPTION_FLAG, NULL, AT(ranges), 0, 0, "also how far a graph's weights reach, and which columns"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
 };
 #undef AT
@@ -32,15 +36,27 @@ static enum status print_graph(struct compilation *compilation, struct diag *dia
   return STATUS_OK;
 }
 
+static void print_graph_json(struct compilation *compilation, bool ranges) {
+  const char *info = driver_info(compilation);
+  if (!ranges) {
+    fputs(info, stdout);
+    return;
+  }
+  printf("%.*s,\n", (int)(strrchr(info, '}') - info), info);
+  inspect_ranges_json(compilation);
+  puts("}");
+}
+
 static enum status inspect_graph_file(const struct invocation *invocation) {
   const struct options *options = invocation->options;
-  const struct driver_options driver = {.batch_max = options->batch};
+  const struct driver_options driver = {.batch_max = options->batch, .precision = (enum precision)options->precision};
   struct compilation compilation;
   compilation_init(&compilation);
   enum status status = driver_load(&compilation, invocation->operands[0], &driver, invocation->diag);
   if (status == STATUS_OK) status = driver_optimize(&compilation, &driver, invocation->diag);
-  if (status == STATUS_OK && options->json) fputs(driver_info(&compilation), stdout);
+  if (status == STATUS_OK && options->json) print_graph_json(&compilation, options->ranges);
   if (status == STATUS_OK && !options->json) status = print_graph(&compilation, invocation->diag);
+  if (status == STATUS_OK && !options->json && options->ranges) inspect_ranges(&compilation);
   compilation_close(&compilation);
   return status;
 }
@@ -49,6 +65,8 @@ static enum status inspect_object_file(const struct invocation *invocation) {
   const struct options *options = invocation->options;
   struct loaded loaded;
   struct account account;
+  if (options->ranges || options->precision != 0)
+    return diag_fail(invocation->diag, STATUS_USAGE, "inspect: --ranges and --precision are for a graph");
   TRY(load_object(invocation->operands[0], &loaded, invocation->diag));
   enum status status = STATUS_OK;
   const char *info = loaded.model.info;
@@ -69,12 +87,14 @@ static enum status run(const struct invocation *invocation) {
 
 const struct command inspect_command = {
     .name = "inspect",
-    .usage = "M.json|M.o [--json]",
+    .usage = "M.json|M.o [--json] [--ranges]",
     .summary = "show shapes, parameters, FLOPs, fusions, the arena's plan and the CPU paths",
     .details =
         "Of a graph: its inputs, outputs, parameters and FLOPs, and how it would be compiled: every step with the operations\n"
         "that were fused into it, its FLOPs for one image, and where its result lives in the arena and during which steps;\n"
-        "then the phases (parallel loops) that the steps become, which 'vitc bench --per-op' measures.\n"
+        "then the phases (parallel loops) that the steps become, which 'vitc bench --per-op' measures;\n"
+        "and every product with its precision, the bytes of its weights, and in int8 its scales, the blocks of its Hadamard\n"
+        "transform and whether channels are balanced between a LayerNormalization and the weights.\n"
         "Of an object: its description, sections and CPU paths, and the same of how it was compiled.",
     .operands_min = 1,
     .operands_max = 1,

@@ -37,6 +37,34 @@ static void print_phases(const struct account *account) {
        "images.");
 }
 
+static void print_products(const struct account *account) {
+  int width = 5;
+  for (int i = 0; i < account->product_count; i++)
+    if ((int)strlen(account->products[i].layer) > width) width = (int)strlen(account->products[i].layer);
+  printf("\n%5s %-10s %-*s %-9s %6s %6s %12s  %s\n", "step", "product", width, "layer", "precision", "k", "n", "bytes",
+         "scheme");
+  for (int i = 0; i < account->product_count; i++) {
+    const struct account_product *product = &account->products[i];
+    printf("%5d %-10s %-*s %-9s", product->step, product->op, width, product->layer, product->precision);
+    if (product->bytes > 0)
+      printf(" %6" PRId64 " %6" PRId64 " %12" PRId64, product->k, product->n, product->bytes);
+    else
+      printf(" %6s %6s %12s", "-", "-", "-");
+    const char *separator = "  ";
+    if (product->scales > 0) {
+      printf("%s%" PRId64 " scales", separator, product->scales);
+      separator = ", ";
+    }
+    if (product->hadamard > 1) {
+      printf("%sHadamard %" PRId64, separator, product->hadamard);
+      separator = ", ";
+    }
+    if (product->balanced) printf("%sbalanced", separator);
+    putchar('\n');
+  }
+  puts("Bytes are those of the weights as the object holds them, with scales and padding.");
+}
+
 void inspect_values(const struct account *account) {
   print_values("input", account->inputs, account->input_count);
   print_values("output", account->outputs, account->output_count);
@@ -53,5 +81,6 @@ void inspect_account(const struct account *account) {
   printf("\n%6s %-24s %-44s %14s  %-14s %s\n", "step", "op", "result", "FLOPs", "shape", "place of one group");
   for (int i = 0; i < account->node_count; i++) print_node(&account->nodes[i]);
   print_phases(account);
+  print_products(account);
   printf("\n%d nodes of the graph became constants, %d are not needed by any output\n", account->folded, account->unneeded);
 }

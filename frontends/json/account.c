@@ -145,6 +145,21 @@ static void read_phase(struct reading *reading, const cJSON *object, struct acco
                                       .shared_bytes = get_integer(reading, object, "shared_bytes")};
 }
 
+static void read_product(struct reading *reading, const cJSON *object, struct account_product *out_product) {
+  *out_product = (struct account_product){.step = get_int(reading, object, "step"),
+                                          .op = get_text(reading, object, "op"),
+                                          .name = get_text(reading, object, "name"),
+                                          .layer = get_text(reading, object, "layer"),
+                                          .precision = get_text(reading, object, "precision"),
+                                          .k = get_integer(reading, object, "k"),
+                                          .n = get_integer(reading, object, "n"),
+                                          .offset = get_integer(reading, object, "offset"),
+                                          .bytes = get_integer(reading, object, "bytes"),
+                                          .scales = get_integer(reading, object, "scales"),
+                                          .hadamard = get_integer(reading, object, "hadamard"),
+                                          .balanced = get_bool(reading, object, "balanced")};
+}
+
 static void read_tree(struct reading *reading, const cJSON *root, struct account *out) {
   *out = (struct account){.name = get_text(reading, root, "name"),
                           .precision = get_text(reading, root, "precision"),
@@ -165,6 +180,10 @@ static void read_tree(struct reading *reading, const cJSON *root, struct account
   out->phases = arena_array(reading->arena, (size_t)out->phase_count + 1, sizeof *out->phases);
   int i = 0;
   cJSON_ArrayForEach(item, array) read_phase(reading, item, &out->phases[i++]);
+  array = get_array(reading, root, "products", &out->product_count);
+  out->products = arena_array(reading->arena, (size_t)out->product_count + 1, sizeof *out->products);
+  i = 0;
+  cJSON_ArrayForEach(item, array) read_product(reading, item, &out->products[i++]);
   array = get_array(reading, root, "nodes", &out->node_count);
   out->nodes = arena_array(reading->arena, (size_t)out->node_count + 1, sizeof *out->nodes);
   i = 0;

@@ -47,14 +47,28 @@ struct account_phase {
   int64_t shared_bytes;            /* read: weights and what else is the same for all images; once a group */
 };
 
+/* A product of the compiled model: of a computed value and weights, of two computed values, or attention's two. */
+struct account_product {
+  int step;
+  const char *op, *name; /* of its node; the node's result */
+  const char *layer;     /* as its phase is named */
+  const char *precision;
+  int64_t k, n;          /* rows and columns of the weights; 0: none */
+  int64_t offset, bytes; /* of the weights as packed, in the weights' bytes */
+  int64_t scales;        /* of the weights; 0 but in int8 */
+  int64_t hadamard;      /* elements of the blocks that int8 rows are transformed in; 1: none */
+  bool balanced;         /* int8: channels evened out between a LayerNormalization and the weights */
+};
+
 struct account {
   const char *name, *precision;
   int64_t parameters, flops, flops_as_given, batch_max, group, arena_bytes, weights_bytes;
   int step_count, nodes_as_given, folded, unneeded;
-  int input_count, output_count, node_count, phase_count;
+  int input_count, output_count, node_count, phase_count, product_count;
   struct account_value *inputs, *outputs;
   struct account_node *nodes;
   struct account_phase *phases;
+  struct account_product *products;
 };
 
 /* `text` is NULL for an object without an account, which is an error as malformed text is; `file` names the object. */

@@ -36,11 +36,12 @@ def program(options, graph, precision, folder):
 
 def measure(options, path, threads):
     starts = [json.loads(call([path, str(threads), str(options.runs)])) for _ in range(options.starts)]
-    late = sorted(start["first_ms"] - start["inference_ms"] for start in starts)
+    firsts, inferences = (sorted(start[key] for start in starts) for key in ("first_ms", "inference_ms"))
+    middle = len(starts) // 2
     return {
-        "inference": min(start["inference_ms"] for start in starts),
-        "late": late[0],
-        "late_median": late[len(late) // 2],
+        "inference": inferences[0],
+        "late": firsts[0] - inferences[0],
+        "late_median": firsts[middle] - inferences[middle],
         "beside": max(start["peak"] - start["weights"] - start["arena"] for start in starts),
         "peak": max(start["peak"] for start in starts),
         "grown": max(start["grown"] for start in starts),

@@ -53,13 +53,17 @@ def torch_model(subject):
 
 def make(subject):
     """Weights, input and reference, each unless it is there."""
+    if all(os.path.exists(path) for path in (subject.weights, subject.input, subject.logits)):
+        return
     import numpy
     import torch
     from safetensors.torch import save_file
 
     if not os.path.exists(subject.weights):
         torch.manual_seed(0)
-        save_file(import_timm().create_model(subject.model).state_dict(), subject.weights)
+        state = import_timm().create_model(subject.model).state_dict()
+        # Layer scales begin at 1e-5: with them the logits would not show what the blocks compute.
+        save_file({name: torch.ones_like(tensor) if name.endswith(".gamma") else tensor for name, tensor in state.items()}, subject.weights)
     model = torch_model(subject)
     if not os.path.exists(subject.input):
         size = getattr(model.patch_embed, "img_size", (224, 224))

@@ -29,8 +29,9 @@ static void add_reads(struct account_phase *phase, const struct step *step, int 
 
 /* The rows and columns that exist, without the padding between panels. */
 static void add_panels(struct account_phase *phase, const struct plan *plan, const struct view *view) {
+  static const int64_t element[PRECISION_COUNT] = {[PRECISION_FP32] = 4, [PRECISION_BF16] = 2, [PRECISION_INT8] = 1};
   const struct packed *packed = &plan->packed[view->index];
-  phase->shared_bytes += packed->groups * packed->k * packed->n * (int64_t)sizeof(float);
+  phase->shared_bytes += packed->groups * packed->k * packed->n * element[packed->precision];
 }
 
 static bool normalizes_with_bias(const struct step *step) {

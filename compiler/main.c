@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &import_command,  &compile_command, &run_command,        &compare_command,
-    &predict_command, &bench_command,   &preprocess_command, &inspect_command,
+    &import_command, &compile_command,    &run_command,     &compare_command, &predict_command,
+    &bench_command,  &preprocess_command, &inspect_command, &report_command,
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

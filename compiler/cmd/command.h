@@ -74,6 +74,6 @@ void parsed_free(struct parsed *parsed);
 void command_help(const struct command *command);
 
 extern const struct command bench_command, compare_command, compile_command, import_command, inspect_command, predict_command,
-    preprocess_command, run_command;
+    preprocess_command, report_command, run_command;
 
 #endif

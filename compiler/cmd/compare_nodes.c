@@ -46,18 +46,14 @@ static enum status check_products(const struct node_request *request, const stru
   return STATUS_OK;
 }
 
-/* As the driver would plan a model with the object's precisions. Attention is in bf16 where anything is. */
-static enum status take_precisions(const struct node_request *request, struct arena *arena, struct driver_options *driver,
-                                   struct diag *diag) {
-  const struct account *account = request->account;
-  driver->precision = request->precision;
-  if (account == NULL) return STATUS_OK;
+enum status account_precisions(const char *file, const struct account *account, struct arena *arena,
+                               struct driver_options *driver, struct diag *diag) {
   struct plan_choice *choices = arena_array(arena, (size_t)account->product_count + 1, sizeof *choices);
   driver->precision = PRECISION_FP32;
   for (int i = 0; i < account->product_count; i++) {
     choices[i].result = account->products[i].name;
     if (!parse_precision(account->products[i].precision, &choices[i].precision))
-      return diag_fail(diag, STATUS_INPUT, "%s: its product '%s' is in an unknown precision '%s'", request->object,
+      return diag_fail(diag, STATUS_INPUT, "%s: its product '%s' is in an unknown precision '%s'", file,
                        account->products[i].name, account->products[i].precision);
     if (choices[i].precision > driver->precision) driver->precision = choices[i].precision;
   }
@@ -69,10 +65,10 @@ static enum status take_precisions(const struct node_request *request, struct ar
 /* The fused graph with a plan, and the precisions of its products as choices, which hold whatever the outputs are. */
 static enum status fuse(const struct node_request *request, struct compilation *fused, struct plan_options *out_plan,
                         struct account_product **out_products, int *out_count, struct diag *diag) {
-  struct driver_options driver = {.name = NULL};
+  struct driver_options driver = {.precision = request->precision};
   TRY(driver_load(fused, request->graph, &driver, diag));
   driver.passes.input_u8 = request->input_u8 && fused->graph.inputs[0]->dtype == DTYPE_F32;
-  TRY(take_precisions(request, &fused->arena, &driver, diag));
+  if (request->account != NULL) TRY(account_precisions(request->object, request->account, &fused->arena, &driver, diag));
   TRY(driver_optimize(fused, &driver, diag));
   *out_count = driver_products(fused, out_products);
   if (request->account != NULL) TRY(check_products(request, *out_products, *out_count, diag));

@@ -37,6 +37,10 @@ struct node_comparison {
   struct node_error *errors; /* in order of execution */
 };
 
+/* Precision and choices with which the driver plans a model as the object of this account is. */
+MUST_USE enum status account_precisions(const char *file, const struct account *account, struct arena *arena,
+                                        struct driver_options *driver, struct diag *diag);
+
 /* What is compared. `object` is NULL when `precision` says all of it; else its products have the precisions of the account. */
 struct node_request {
   const char *graph, *object;

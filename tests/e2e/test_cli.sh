@@ -3,7 +3,7 @@
 . "$(dirname "$0")/checks.sh"
 
 expect 0 "--help" "$vitc" --help
-for command in import compile run compare predict bench preprocess inspect; do
+for command in import compile run compare predict bench preprocess inspect report; do
   check "--help names $command" grep -q "\b$command\b" <("$vitc" --help)
   expect 0 "$command --help" "$vitc" "$command" --help
   check "$command --help goes to stdout" test -s "$scratch/stdout" -a ! -s "$scratch/stderr"

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 1040, LEFT = 70, TOP = 14, PLOT_WIDTH = 950, PLOT_HEIGHT = 340, BUFFERS_SHOWN = 2000 };
+/* The picture, in units of its SVG. */
+static const int WIDTH = 1040, LEFT = 70, TOP = 14, PLOT_WIDTH = 950, PLOT_HEIGHT = 340;
+
+enum { BUFFERS_SHOWN = 2000 };
 
 /* Live range in steps; the plan counts nodes, and views among them are no steps. */
 static bool steps_of(const struct plan *plan, const struct buffer *buffer, int *out_first, int *out_last) {

@@ -5,16 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  WIDTH = 1040,
-  LEFT = 60,
-  TOP = 14,
-  PLOT_WIDTH = 960,
-  PLOT_HEIGHT = 260,
-  ROWS_SHOWN = 400,
-  LARGEST_SHOWN = 8,
-  POINTS_SHOWN = 4000
-};
+/* The picture, in units of its SVG. */
+static const int WIDTH = 1040, LEFT = 60, TOP = 14, PLOT_WIDTH = 960, PLOT_HEIGHT = 260;
+
+enum { ROWS_SHOWN = 400, LARGEST_SHOWN = 8, POINTS_SHOWN = 4000 };
 
 static const struct node_error **computing(const struct report *report, struct arena *scratch, int *out_count) {
   const struct node_error **errors = arena_array(scratch, (size_t)report->nodes.count + 1, sizeof *errors);

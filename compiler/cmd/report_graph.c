@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-enum { BOX_X = 70, BOX_WIDTH = 560, BOX_HEIGHT = 46, GAP = 20, WIDTH = 760, LANES = 6, LANE_WIDTH = 14, BOXES_SHOWN = 400 };
+/* The picture, in units of its SVG. */
+static const int BOX_X = 70, BOX_WIDTH = 560, BOX_HEIGHT = 46, GAP = 20, WIDTH = 760, LANES = 6, LANE_WIDTH = 14;
+
+enum { BOXES_SHOWN = 400 };
 
 /* A node that becomes a step. */
 struct box {

@@ -4,17 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-  WIDTH = 1040,
-  LEFT = 60,
-  TOP = 14,
-  PLOT_WIDTH = 960,
-  PLOT_HEIGHT = 320,
-  PHASES_SHOWN = 2000,
-  LABELS = 6,
-  KINDS_FIRST = 12,
-  KINDS_SHOWN = 1000
-};
+/* The picture, in units of its SVG. */
+static const int WIDTH = 1040, LEFT = 60, TOP = 14, PLOT_WIDTH = 960, PLOT_HEIGHT = 320;
+
+enum { PHASES_SHOWN = 2000, LABELS = 6, KINDS_FIRST = 12, KINDS_SHOWN = 1000 };
 
 static void missing(FILE *page, const struct report *report) {
   fputs("<p class=\"missing\">Times are missing: ", page);

@@ -112,7 +112,8 @@ void page_number(FILE *page, double number) {
   if (!isfinite(number))
     fputs("-", page);
   else
-    fprintf(page, "<data value=\"%.12g\">%.3g</data>", number, number);
+    fprintf(page, fabs(number) < 1000 ? "<data value=\"%.12g\">%.3g</data>" : "<data value=\"%.12g\">%.0f</data>", number,
+            number);
 }
 
 void page_open(FILE *page, const char *title) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CPUs that this machine is not, by qemu: what an object chooses there, and that it never runs an instruction that is missing.
-# qemu has no AVX-512, so that code is only run on machines that have it (test_compiled says which levels it ran).
+# qemu has no AVX-512 and no VNNI: where the machine has none either, test_modelled.sh and the kernels' own tests run that code.
 . "$(dirname "$0")/checks.sh"
 
 require "import" "$vitc" import examples/digits/model -o "$scratch/digits.json"

@@ -51,7 +51,7 @@ static bool cpu_has(const char *name) {
     const struct target_level *level = &target_levels[i];
     if (strcmp(level->name, name) != 0) continue;
     bool has = (level->requires & ~target_host_features()) == 0 && (!level->tiles || vitc_cpu_request_amx() == 1);
-    if (!has) fprintf(stderr, "NOT TESTED: this CPU lacks level %s\n", name);
+    if (!has) fprintf(stderr, "this CPU lacks level %s: not run as an object, its kernels are in test_kernels_*\n", name);
     return has;
   }
   return false;

@@ -28,7 +28,9 @@ void *jit_address(struct jit *jit, emit_value function);
 /* The machine code as assembly text, to be freed with LLVMDisposeMessage. Before the first jit_address. */
 char *jit_assembly(struct jit *jit);
 
-/* Whether this CPU runs the level; when it does not, says so on stderr, so that what a run did not test can be seen. */
+/* Whether the level can be run: by this CPU, or by the model of its vector instructions (vector_model.h), which stderr tells.
+ * With VITC_MODEL_LEVELS in the environment all levels above AVX2 are run by the model. Tiles of AMX have a model of their own,
+ * which kernels are emitted for. */
 bool jit_runs(const struct target_level *level);
 
 /* Memory for `count` floats with an unreadable page right behind the last one, filled with `fill`. */

@@ -28,7 +28,9 @@ enum status driver_optimize(struct compilation *compilation, const struct driver
                                     .precision = options->precision,
                                     .choices = options->choices,
                                     .choice_count = options->choice_count};
-  return plan_graph(&compilation->graph, &plan, &compilation->arena, &compilation->plan);
+  TRY(plan_graph(&compilation->graph, &plan, &compilation->arena, &compilation->plan));
+  if (options->calibration != NULL) calibration_apply(options->calibration, &compilation->plan);
+  return STATUS_OK;
 }
 
 enum status driver_emit(struct compilation *compilation, const struct driver_options *options, struct diag *diag) {

@@ -4,6 +4,7 @@
 #ifndef VITC_DRIVER_H
 #define VITC_DRIVER_H
 
+#include "calibrate/calibrate.h"
 #include "frontend.h"
 #include "json/account.h"
 #include "llvm/object.h"
@@ -17,8 +18,9 @@ struct driver_options {
   enum precision precision;          /* of the matrix products */
   const struct plan_choice *choices; /* precisions of single products */
   int choice_count;
-  struct pass_options passes;   /* with .input_u8 */
-  struct object_options object; /* .info is the driver's own */
+  const struct calibration *calibration; /* of int8 products; or NULL */
+  struct pass_options passes;            /* with .input_u8 */
+  struct object_options object;          /* .info is the driver's own */
 };
 
 struct compilation {

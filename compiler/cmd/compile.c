@@ -1,4 +1,5 @@
 /* vitc compile: a graph becomes an object and its header. */
+#include "cmd/calibration.h"
 #include "cmd/command.h"
 #include "cmd/compile_options.h"
 #include "cmd/precisions.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 
 struct options {
-  const char *output, *header, *target, *disable, *dump_after, *name;
+  const char *output, *header, *target, *disable, *dump_after, *name, *calibrate;
   struct word_list images;
   int precision, weights, emit, input;
   int64_t batch;
@@ -35,6 +36,8 @@ static const struct option_row rows[] = {
     {"max-error", 0, OPTION_NUMBER, "E", AT(max_error), 0, 0,
      "with auto: largest error of an output over its standard deviation, seen on the images (0.1)"},
     {"images", 0, OPTION_LIST, "FILE...", AT(images), 0, 0, "with auto: what the errors are measured on (random pixels)"},
+    {"calibrate", 0, OPTION_TEXT, "FOLDER", AT(calibrate), 0, 0,
+     "of images, at most 64 of which are interpreted: rounds int8 weights for what the products see on them (no images)"},
     {"target", 0, OPTION_TEXT, "native|x86-64|TRIPLE", AT(target), 0, 0,
      "x86-64 holds AVX2 and AVX-512 code and picks when it runs; native is this CPU's alone (x86-64)"},
     {"batch", 0, OPTION_INTEGER, "N", AT(batch), 1, PLAN_BATCH_MAX, "the largest batch; smaller ones run too (1)"},
@@ -67,6 +70,8 @@ static enum status check(const struct options *options, struct diag *diag) {
     return diag_fail(diag, STATUS_USAGE, "compile: --name: '%s' is not a C identifier", options->name);
   if (options->precision != PRECISION_AUTO && (options->max_error != 0 || options->images.count > 0))
     return diag_fail(diag, STATUS_USAGE, "compile: --max-error and --images are for --precision auto");
+  if (options->calibrate != NULL && options->precision != PRECISION_INT8 && options->precision != PRECISION_AUTO)
+    return diag_fail(diag, STATUS_USAGE, "compile: --calibrate is for --precision int8 and auto");
   if (options->max_error < 0) return diag_fail(diag, STATUS_USAGE, "compile: --max-error: expected a number above 0");
   if (options->output == NULL && options->dump_after == NULL)
     return diag_fail(diag, STATUS_USAGE, "compile: no output given: expected -o M.o");
@@ -114,6 +119,12 @@ static enum status run(const struct invocation *invocation) {
                                           .max_error = options->max_error > 0 ? options->max_error : MAX_ERROR};
   enum status status = check_paths(invocation->operands[0], &driver.object, invocation->diag);
   progress_begin("compiling");
+  struct calibration calibration;
+  if (status == STATUS_OK && options->calibrate != NULL) {
+    status = calibrate_on_images(invocation->operands[0], options->calibrate, &driver, &compilation.arena, &calibration,
+                                 invocation->diag);
+    driver.calibration = &calibration;
+  }
   if (status == STATUS_OK && options->precision == PRECISION_AUTO)
     status = choose_precisions(&search, &driver, &compilation.arena, invocation->diag);
   if (status == STATUS_OK && options->output != NULL) {

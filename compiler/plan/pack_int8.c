@@ -38,7 +38,10 @@ enum status write_int8_panel(const struct packed *packed, const float *b, int64_
   size_t words = (size_t)pack_words(INT8, packed->k) * QUANTIZE_PANEL * 4;
   float *scales = panel->tables + 2 * groups * QUANTIZE_PANEL;
   memset(panel->words, 0, words);
-  quantize_panel(&matrix, column, panel->work, panel->words, scales, panel->sums);
+  if (packed->quantized != NULL)
+    quantize_copy_panel(packed->quantized, packed->k, column, panel->words, scales, panel->sums);
+  else
+    quantize_panel(&matrix, column, panel->work, panel->words, scales, panel->sums);
   for (size_t g = 0; g < groups; g++)
     for (size_t j = 0; j < QUANTIZE_PANEL; j++) {
       size_t from = g * QUANTIZE_PANEL + j, to = 2 * g * QUANTIZE_PANEL + j;

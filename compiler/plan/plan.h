@@ -11,6 +11,7 @@
 #include "base/diag.h"
 #include "ir/graph.h"
 #include "plan/pack.h"
+#include "plan/quantize.h"
 
 #include <stdio.h>
 
@@ -62,10 +63,11 @@ struct packed {
   bool transposed;      /* PACK_PANELS: the constant holds B's transpose (n x k) */
   int64_t k, n, groups; /* PACK_PANELS: of each of `groups` matrices, one after the other */
   enum precision precision;
-  int64_t group;         /* int8: length along K of what shares a scale; 0: all of K */
-  bool hadamard;         /* int8: for operand rows in blocks of pack_hadamard(k) */
-  const float *balance;  /* PACK_ROW_MAJOR: divides; int8: the operand rows are divided by it; or NULL */
-  int64_t offset, bytes; /* in the weights blob; 64-byte aligned */
+  int64_t group;                     /* int8: length along K of what shares a scale; 0: all of K */
+  bool hadamard;                     /* int8: for operand rows in blocks of pack_hadamard(k) */
+  const struct quantized *quantized; /* int8: borrowed, what its panels hold; NULL: quantised when they are written */
+  const float *balance;              /* PACK_ROW_MAJOR: divides; int8: the operand rows are divided by it; or NULL */
+  int64_t offset, bytes;             /* in the weights blob; 64-byte aligned */
 };
 
 enum step_kind {

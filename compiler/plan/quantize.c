@@ -153,6 +153,13 @@ void quantize_panel(const struct quantize_matrix *matrix, int64_t column, float 
   }
 }
 
+void quantize_copy_panel(const struct quantized *quantized, int64_t k, int64_t column, int8_t *q, float *scale, int32_t *sum) {
+  int64_t panel_bytes = (k + 3) / 4 * 4 * PANEL;
+  memcpy(q, quantized->q + column / PANEL * panel_bytes, (size_t)panel_bytes);
+  memcpy(scale, quantized->scale + column, PANEL * sizeof *scale);
+  memcpy(sum, quantized->sum + column, PANEL * sizeof *sum);
+}
+
 void quantize_add_squares(const struct quantize_matrix *matrix, float *squares) {
   const float *b = matrix->b;
   int64_t k = matrix->k, n = matrix->n;

@@ -25,6 +25,13 @@ struct quantize_matrix {
   int64_t group;        /* rows that share a scale, a multiple of 4; the last group may be shorter; 0: all of k */
 };
 
+/* All panels of a matrix, each as quantize_panel gives it, without groups. */
+struct quantized {
+  int8_t *q;    /* k rounded up to a multiple of 4, x 16, a panel */
+  float *scale; /* 16 a panel */
+  int32_t *sum; /* 16 a panel */
+};
+
 /* Rows and columns of one Hadamard matrix: the largest power of two that divides k, at most QUANTIZE_BLOCK_MAX. */
 int64_t quantize_block(int64_t k);
 
@@ -42,6 +49,9 @@ void quantize_panel(const struct quantize_matrix *matrix, int64_t column, float 
 
 /* squares[i] += the sum of the squares of row i of B: for the balance of all products that read the same x. */
 void quantize_add_squares(const struct quantize_matrix *matrix, float *squares);
+
+/* Copies the panel at `column` of a matrix with k rows. */
+void quantize_copy_panel(const struct quantized *quantized, int64_t k, int64_t column, int8_t *q, float *scale, int32_t *sum);
 
 /* The balance of products that read x = gain * z + bias, z of a LayerNormalization; bias may be NULL. It makes rows of B and
  * channels of x alike in size: sqrt(rms of x / rms of B's rows), x taken as gain^2 + bias^2, which needs no data. Kept within

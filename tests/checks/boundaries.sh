@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Who may include whom. One check a source file; prints each crossing.
 #
-#   base <- ir + ops <- { interp, passes, plan, frontends } <- driver <- cmd
+#   base <- ir + ops <- { interp, passes, plan, frontends } <- driver <- cmd;  { interp, plan } <- calibrate <- driver
 #   { ir, plan, target } <- llvm <- driver;  load stands on base alone;  the runtime knows nothing of the compiler
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,11 +14,12 @@ declare -A may=(
   [passes]="passes ir ops base public"
   [target]="target base public"
   [plan]="plan target ir ops base public"
+  [calibrate]="calibrate interp plan target ir ops base public"
   [llvm]="llvm plan target ir ops base public"
   [load]="load base public"
   [frontends]="frontends ir ops base public"
-  [driver]="driver frontends interp passes plan target llvm ir ops base public"
-  [cmd]="cmd driver load frontends interp passes plan target llvm ir ops base public"
+  [driver]="driver frontends interp passes calibrate plan target llvm ir ops base public"
+  [cmd]="cmd driver load frontends interp passes calibrate plan target llvm ir ops base public"
   [main]="cmd driver base public"
   [public]="public"
   [runtime]="runtime public"

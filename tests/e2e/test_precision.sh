@@ -42,6 +42,33 @@ check "and keeps some in bf16" grep -q "^blocks.* bf16  *adds" stderr
 check "the object says that it is mixed" precision_is mixed.o mixed
 expect 0 "and holds the bound" "$vitc" compare s.json mixed.o --batch 4 --tolerance "$bound"
 expect 2 "a bound without auto" "$vitc" compile s.json -o x.o --precision int8 --max-error 0.1
+# Calibration: the same bytes again, other weights, and no worse an object; what is wrong is named.
+mkdir -p photos broken empty
+find "$root/examples/digits/images" -name '*.png' | sort | head -5 | nl -n rz -w 1 | while read -r number path; do
+  cp "$path" "photos/$number.png"
+done
+"$python" -c '
+import json
+model = json.load(open("s.json"))
+model["preprocess"] = {"resize": "exact", "size": [64, 64], "filter": "bicubic", "crop": [64, 64], "crop_rounding": "half_even",
+                       "arithmetic": "transformers", "rescale": 1 / 255, "mean": [0.5] * 3, "std": [0.5] * 3}
+json.dump(model, open("s.json", "w"))'
+require "calibrated int8" "$vitc" compile s.json -o cal.o --precision int8 --calibrate photos
+require "int8 without" "$vitc" compile s.json -o uncal.o --precision int8
+check "calibration changes weights" bash -c '! cmp -s cal.o uncal.o'
+check "and no size" test "$(size cal.o)" = "$(size uncal.o)"
+require "calibrated again" "$vitc" compile s.json -o cal2.o --precision int8 --calibrate photos
+check "gives the same bytes" cmp -s cal.o cal2.o
+expect 0 "compare what was calibrated" "$vitc" compare s.json cal.o --image photos/1.png
+require "calibrated pixels of 8 bits" "$vitc" compile s.json -o cal8.o --precision int8 --input u8 --calibrate photos
+expect 0 "compare them" "$vitc" compare s.json cal8.o --image photos/2.png
+cp photos/2.png broken/ && head -c 200 photos/1.png >broken/1.png
+expect 3 "a broken image" "$vitc" compile s.json -o x.o --precision int8 --calibrate broken
+check "is named" grep -q "broken/1.png: " stderr
+check "and nothing is written" test ! -e x.o
+expect 3 "a folder without images" "$vitc" compile s.json -o x.o --precision int8 --calibrate empty
+check "is named, too" grep -q "empty: has no .jpg, .jpeg, .png or .webp files" stderr
+expect 2 "calibration in fp32" "$vitc" compile s.json -o x.o --calibrate photos
 expect 2 "an unknown precision" "$vitc" compile s.json -o x.o --precision int4
 check "is named with the known ones" grep -q "fp32|bf16|int8|auto" stderr
 finish

@@ -70,7 +70,7 @@ BOUNDS = {
     "int8": Bounds(2e-1, 9e-2, 3e-2, 0.998),
 }
 CALIBRATED = Bounds(2e-1, 7.5e-2, 2.5e-2, 0.998)
-CALIBRATION_IMAGES, CALIBRATED_SIZE = 48, 224
+CALIBRATION_IMAGES, CALIBRATED_SIZE = 24, 224
 PREPROCESS = {"resize": "none", "crop": [CALIBRATED_SIZE, CALIBRATED_SIZE], "crop_rounding": "half_even", "rescale": 1 / 255,
               "mean": MEAN.tolist(), "std": STD.tolist()}
 

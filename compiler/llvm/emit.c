@@ -233,6 +233,13 @@ void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer) {
   LLVMSetAlignment(LLVMBuildStore(e->builder, rounded, pointer), 2);
 }
 
+void emit_store_bf16_pair(struct emit *e, emit_value low, emit_value high, emit_value pointer) {
+  assert(e->level->dot_bf16 && e->level->lanes == 16);
+  emit_value arguments[] = {high, low};
+  emit_value rounded = emit_call(e, x86_intrinsic(e, "llvm.x86.avx512bf16.cvtne2ps2bf16.512"), arguments, 2);
+  LLVMSetAlignment(LLVMBuildStore(e->builder, rounded, pointer), 2);
+}
+
 emit_value emit_intrinsic(struct emit *e, const char *name, LLVMTypeRef type, const emit_value *arguments, int count) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   assert(id != 0);

@@ -91,6 +91,8 @@ emit_value emit_dot_int8(struct emit *e, emit_value sum, emit_value a, emit_valu
 emit_value emit_dot_int16(struct emit *e, emit_value sum, emit_value a, emit_value b);
 /* Rounds a vector of fp32 to bf16, nearest even, and stores level->lanes of them, 2 bytes each. Levels with dot_bf16. */
 void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer);
+/* The same of two vectors at once, `low` first: one instruction for both, and one store of a whole cache line. */
+void emit_store_bf16_pair(struct emit *e, emit_value low, emit_value high, emit_value pointer);
 
 /* Sum or maximum of a vector's lanes, as a tree: lanes i and i + n/2 first, so the order is fixed. */
 emit_value emit_reduce_add(struct emit *e, emit_value vector);

@@ -1,4 +1,5 @@
-#include "llvm/emit_attention.h"
+#include "llvm/emit_amx.h"
+#include "llvm/emit_attention_tile.h"
 #include "llvm/emit_tile.h"
 
 #include <assert.h>
@@ -20,8 +21,26 @@ int64_t attention_packed_words(const struct attention_desc *desc) {
   return pack_keys_words(desc->precision, desc->k_rows, desc->head_dim, desc->v_dim);
 }
 
+/* `count` tiles: `tall` of `height` rows, then those of `low` rows. AMX's time is the rows', so that one tile takes the rest.
+ */
+struct tiles {
+  int64_t count, tall;
+  int height, low;
+};
+
+static struct tiles tiles_of(const struct target_level *level, const struct attention_desc *desc) {
+  int height = attention_tile_height(level, desc);
+  if (attention_uses_amx(level, desc)) {
+    if (desc->q_rows < height) height = (int)desc->q_rows;
+    int64_t tall = desc->q_rows / height, rest = desc->q_rows % height;
+    return (struct tiles){.count = tall + (rest > 0), .tall = tall, .height = height, .low = (int)rest};
+  }
+  struct row_tiles rows = tile_rows(desc->q_rows, height);
+  return (struct tiles){.count = rows.count, .tall = rows.tall, .height = rows.height, .low = rows.height - 1};
+}
+
 int64_t attention_row_tiles(const struct target_level *level, const struct attention_desc *desc) {
-  return tile_rows(desc->q_rows, attention_tile_height(level, desc)).count;
+  return tiles_of(level, desc).count;
 }
 
 /* The place of the head of k and v that serves this one; *out_pair is its pair. */
@@ -56,15 +75,21 @@ static void call_tile(struct emit *e, const struct attention_desc *desc, emit_va
   emit_call(e, tile, arguments, count);
 }
 
+static emit_value tile_function(struct emit *e, const struct attention_desc *desc, int rows) {
+  emit_value exact = emit_attention_tile(e, desc, rows);
+  return attention_streams(e->level, desc) ? emit_attention_stream(e, desc, rows, exact) : exact;
+}
+
 emit_value emit_attention(struct emit *e, const struct attention_desc *desc) {
   assert(desc->windows > 0 && desc->kv_heads > 0 && desc->heads % desc->kv_heads == 0);
   assert(desc->heads > 0 && desc->q_rows > 0 && desc->k_rows > 0 && desc->head_dim > 0 && desc->v_dim > 0);
   emit_value found = kernel_find(e, "attention", desc, sizeof *desc);
   if (found != NULL) return found;
-  struct row_tiles tiles = tile_rows(desc->q_rows, attention_tile_height(e->level, desc));
-  emit_value tall = emit_attention_tile(e, desc, tiles.height);
-  emit_value low = tiles.tall < tiles.count ? emit_attention_tile(e, desc, tiles.height - 1) : NULL;
+  struct tiles tiles = tiles_of(e->level, desc);
+  emit_value tall = tile_function(e, desc, tiles.height);
+  emit_value low = tiles.tall < tiles.count ? tile_function(e, desc, tiles.low) : NULL;
   emit_value function = attention_begin(e, desc, "attention", 4, desc->has_mask);
+  if (attention_streams(e->level, desc)) emit_attention_stream_begin(e);
   struct emit_loop unit;
   emit_loop_begin(e, &unit, emit_parameter(e, 5), emit_parameter(e, 6), 1, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value count = emit_i64(e, tiles.count), tall_count = emit_i64(e, tiles.tall);
@@ -83,6 +108,7 @@ emit_value emit_attention(struct emit *e, const struct attention_desc *desc) {
     emit_if_end(e, &branch);
   }
   emit_loop_end(e, &unit, NULL);
+  if (attention_streams(e->level, desc)) emit_amx_release(e);
   emit_function_end(e);
   kernel_add(e, "attention", desc, sizeof *desc, function);
   return function;

@@ -31,4 +31,11 @@ void emit_attention_amx_begin(struct emit *e, struct attention_tile *t);
 void emit_attention_amx_scores(struct emit *e, const struct attention_tile *t);
 void emit_attention_amx_values(struct emit *e, const struct attention_tile *t);
 
+/* ---- emit_attention_stream.c: whole rows of attention on AMX, where no mask nor the like keeps the scores from it. The
+ * function is as emit_attention_tile's, which `exact` is, but that emit_attention_stream_begin has been run before; and after
+ * it emit_amx_release. */
+bool attention_streams(const struct target_level *level, const struct attention_desc *desc);
+void emit_attention_stream_begin(struct emit *e);
+emit_value emit_attention_stream(struct emit *e, const struct attention_desc *desc, int rows, emit_value exact);
+
 #endif

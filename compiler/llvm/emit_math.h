@@ -7,6 +7,10 @@
 /* 2^x for x <= 127 (softmax: x <= 0); about 2^-125 or less below -125, minus infinity included. */
 emit_value emit_math_exp2(struct emit *e, emit_value x);
 
+/* The same for results that are rounded to bf16: relative 7.6e-5, against 2^-9 of the rounding. AVX-512 only; 0 far below -125.
+ */
+emit_value emit_math_exp2_bf16(struct emit *e, emit_value x);
+
 /* GELU (erf) by a table of cubics: AVX-512 only. Absolute error 5.5e-7; exactly 0 or x past |x| = 5.25. */
 emit_value emit_math_gelu_table(struct emit *e, emit_value x);
 

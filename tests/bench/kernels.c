@@ -120,6 +120,10 @@ static struct attention_desc *add_attention(struct bench *b, const char *name, e
   d->q = d->k = d->v = (struct attention_strides){.image = rows * padded(2304), .head = 64, .row = padded(2304)};
   d->out = (struct attention_strides){.image = rows * padded(768), .head = 64, .row = padded(768)};
   d->mask = (struct attention_strides){.head = rows * padded(rows), .row = padded(rows)};
+  if (b->precision == PRECISION_FP32 || !b->level.dot_bf16) return d;
+  d->precision = PRECISION_BF16; /* operand rows have the room of fp32 */
+  d->out_operand = 1;
+  d->q.head = d->k.head = d->v.head = d->out.head = 32;
   return d;
 }
 
@@ -218,7 +222,13 @@ static float *memory(const struct bench *b, size_t floats) {
   madvise(at, floats * sizeof(float), b->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   float *values = at;
   uint32_t seed = 1;
-  for (size_t i = 0; i < floats; i++) values[i] = next_random(&seed) * 0.05f;
+  for (size_t i = 0; i < floats; i++) {
+    values[i] = next_random(&seed) * 0.05f;
+    uint32_t bits;
+    memcpy(&bits, &values[i], sizeof bits);
+    bits = (bits & 0xffff0000u) | bits >> 16; /* two equal numbers when it is read as bf16 */
+    if (b->precision != PRECISION_FP32) memcpy(&values[i], &bits, sizeof bits);
+  }
   return values;
 }
 
@@ -238,6 +248,7 @@ static int slice_count(const struct bench_case *c) {
 
 static void run_slice(struct bench *b, const struct bench_case *c, const float *weights, int slice) {
   float *x = b->activations[0], *y = b->activations[1], *z = b->activations[2];
+  int64_t heads = c->attention.precision == PRECISION_BF16 ? 384 : 768; /* words of all heads' rows */
   const void *operands[] = {x, y};
   if (c->kind == GEMM) {
     int64_t panels = (c->gemm.n + 15) / 16, begin = (int64_t)slice * SLICE_PANELS, end = begin + SLICE_PANELS;
@@ -247,11 +258,11 @@ static void run_slice(struct bench *b, const struct bench_case *c, const float *
     int64_t tiles = attention_row_tiles(&b->level, &c->attention);
     int64_t begin = slice * tiles, end = begin + tiles;
     if (c->attention.has_mask)
-      ((masked_function *)c->code)(x, z, x + 1536, y, 1, begin, end, weights);
+      ((masked_function *)c->code)(x, z, x + 2 * heads, y, 1, begin, end, weights);
     else
-      ((attention_function *)c->code)(x, z, x + 1536, y, 1, begin, end);
+      ((attention_function *)c->code)(x, z, x + 2 * heads, y, 1, begin, end);
   } else if (c->kind == PACK) {
-    ((pack_function *)c->code)(x + 768, z, x + 1536, 1, 0, 12);
+    ((pack_function *)c->code)(x + heads, z, x + 2 * heads, 1, 0, 12);
   } else {
     ((rows_function *)c->code)(x, y, operands, 1, 0, ROWS);
   }

@@ -76,9 +76,10 @@ def main():
     power = lambda f: mpmath.mpf(2) ** f
     c, error = remez(power, lambda f: 2.0**-f, -0.5, 0.5, 5)
     show("2^f in f, |f| <= 1/2", [c[i] / 0.5**i for i in range(len(c))], error)
-    c, error = remez(power, lambda f: 2.0**-f, 0, 1, 5)
-    plain = numpy.polynomial.Polynomial(c)(numpy.polynomial.Polynomial([-1, 2])).coef
-    show("2^f in f, 0 <= f < 1", plain, error)
+    for degree in 5, 3:
+        c, error = remez(power, lambda f: 2.0**-f, 0, 1, degree)
+        plain = numpy.polynomial.Polynomial(c)(numpy.polynomial.Polynomial([-1, 2])).coef
+        show("2^f in f, 0 <= f < 1", plain, error)
     ratio = lambda s: mpmath.erf(mpmath.sqrt(s)) / mpmath.sqrt(s) if s > 0 else 2 / mpmath.sqrt(mpmath.pi)
     c, error = remez(ratio, lambda s: max(s**0.5, 0.3), 0, 16, 16)
     show("erf(x) / x in v = x^2 / 8 - 1, |x| <= 4", c, error)

@@ -203,6 +203,35 @@ Test(kernels_attention_bf16, long_sequences_in_blocks) {
   run_all(3, 2051, 32, 48, false, false);
 }
 
+/* Blocks of 32 keys: none, one and many whole ones, with half a block and one key more; heads whose queries stay in tiles and
+ * others; rows that fill no tile. */
+Test(kernels_attention_bf16, blocks_of_keys) {
+  static const int64_t keys[] = {15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 95, 96, 97, 128, 160, 161};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) run_all(17, keys[i], 64, 64, i % 2 == 0, false);
+  run_all(16, 70, 96, 64, true, false);
+  run_all(35, 100, 128, 80, true, false);
+  run_all(21, 99, 32, 33, false, false);
+}
+
+/* Scores that grow by more than e^44 after the first keys, in some rows only, and shrink. */
+Test(kernels_attention_bf16, scores_that_grow) {
+  struct way ways[WAYS_MAX];
+  int count = find_ways(ways);
+  for (int i = 0; i < count; i++)
+    for (int direction = 0; direction < 2; direction++) {
+      struct problem p = make(37, 197, 64, 64, true, false);
+      p.desc.scale = 4;
+      for (int64_t image = 0; image < IMAGES; image++)
+        for (int64_t key = 0; key < 197; key++) {
+          uint16_t *row = p.k + 2 * (image * p.desc.k.image + key * p.desc.k.row);
+          float size = (key < 100) == (direction == 0) ? 0.01f : 2.0f;
+          for (int64_t j = 0; j < 2 * HEADS * p.desc.k.head; j++) row[j] = to_bf16(from_bf16(row[j]) * size);
+        }
+      run(&p, &ways[i]);
+      release(&p);
+    }
+}
+
 Test(kernels_attention_bf16, masks) {
   run_all(23, 41, 32, 32, true, true);
   run_all(9, 1300, 16, 16, false, true);

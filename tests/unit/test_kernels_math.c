@@ -18,7 +18,7 @@ struct sample {
   float *x, *y;
 };
 
-/* A kernel that maps `count` elements (a multiple of 16) through one stage; OP_pow stands for 2^x. */
+/* A kernel that maps `count` elements (a multiple of 16) through one stage; OP_pow stands for 2^x, approximate for bf16. */
 static map_function *map_kernel(struct jit *jit, enum op op, int approximate) {
   struct emit *e = &jit->emit;
   LLVMTypeRef types[] = {e->pointer, e->pointer, e->i64};
@@ -27,7 +27,7 @@ static map_function *map_kernel(struct jit *jit, enum op op, int approximate) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_parameter(e, 2), e->level->lanes, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value x = emit_load_vector(e, emit_at(e, emit_parameter(e, 0), loop.index), e->level->lanes);
-  emit_value y = op == OP_pow ? emit_math_exp2(e, x) : emit_stage(e, &stage, x, NULL);
+  emit_value y = op != OP_pow ? emit_stage(e, &stage, x, NULL) : approximate ? emit_math_exp2_bf16(e, x) : emit_math_exp2(e, x);
   emit_store_vector(e, y, emit_at(e, emit_parameter(e, 1), loop.index), e->level->lanes);
   emit_loop_end(e, &loop, NULL);
   emit_function_end(e);
@@ -128,23 +128,29 @@ static double exact_exp2(double x) {
 }
 
 /* Softmax's exponents are at most 0; the sweep's patterns are folded to that side. */
-Test(kernels_math, exp2) {
+static void sweep_exp2(int for_bf16, struct bound bound) {
   float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y);
   for (int l = 0; l < LEVEL_COUNT; l++) {
-    if (!jit_runs(&target_levels[l])) continue;
+    if (!jit_runs(&target_levels[l]) || (for_bf16 && !target_levels[l].dot_bf16)) continue;
     struct jit jit;
     jit_init(&jit, &target_levels[l]);
-    map_function *map = map_kernel(&jit, OP_pow, 0);
+    map_function *map = map_kernel(&jit, OP_pow, for_bf16);
     uint32_t seed = 1;
     for (int pass = 0; pass < 2; pass++) {
       fill_patterns(x);
       for (int i = 0; i < COUNT; i++) x[i] = pass == 0 ? -fabsf(x[i]) : next_random(&seed) * 126;
       map(x, y, COUNT);
-      for (int i = 0; i < COUNT; i++)
-        check_one(x[i], y[i], exact_exp2((double)x[i]), (struct bound){2.5e-7, 2.4e-38}, target_levels[l].name);
+      for (int i = 0; i < COUNT; i++) check_one(x[i], y[i], exact_exp2((double)x[i]), bound, target_levels[l].name);
     }
     jit_deinit(&jit);
   }
   free(x);
   free(y);
+}
+
+Test(kernels_math, exp2) {
+  sweep_exp2(0, (struct bound){2.5e-7, 2.4e-38});
+}
+Test(kernels_math, exp2_for_bf16) {
+  sweep_exp2(1, (struct bound){7.6e-5, 2.4e-38});
 }

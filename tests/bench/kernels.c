@@ -38,7 +38,7 @@ enum {
   SLICE_PANELS = 48
 };
 
-enum kind { GEMM, ATTENTION, PACK, LAYER_NORM };
+enum kind { GEMM, ATTENTION, PACK, ROW_PASS };
 
 struct bench_case {
   const char *name;
@@ -141,9 +141,16 @@ static void add_cases(struct bench *b) {
   add_attention(b, "attention-577", ATTENTION, 577);
   add_attention(b, "attention-masked", ATTENTION, ROWS)->has_mask = 1;
   add_attention(b, "pack", PACK, ROWS);
-  struct bench_case *c = add_case(b, "layer-norm", LAYER_NORM, 8.0 * (double)ROWS * 768);
+  struct bench_case *c = add_case(b, "layer-norm", ROW_PASS, 8.0 * (double)ROWS * 768);
   c->rows = (struct rows_desc){.op = OP_layer_normalization, .rows = ROWS, .columns = 768, .epsilon = 1e-6f, .has_bias = 1};
   c->rows.x_row_stride = c->rows.y_row_stride = padded(768);
+  if (b->precision == PRECISION_FP32) return;
+  c->rows.to = b->precision;
+  if (b->precision == PRECISION_INT8) c->rows.hadamard = pack_hadamard(768);
+  c = add_case(b, "convert-fc2", ROW_PASS, (double)ROWS * 3072);
+  c->rows = (struct rows_desc){.op = OP_identity, .to = b->precision, .rows = ROWS, .columns = 3072};
+  if (b->precision == PRECISION_INT8) c->rows.hadamard = pack_hadamard(3072);
+  c->rows.x_row_stride = c->rows.y_row_stride = padded(3072);
 }
 
 static bool has_dot(const struct bench *b) {

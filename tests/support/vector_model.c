@@ -45,6 +45,12 @@ static void cvtneps2bf16(void *result, const void *const *operands) {
   }
 }
 
+/* VCVTNE2PS2BF16: the second operand's numbers are the lower half. */
+static void cvtne2ps2bf16(void *result, const void *const *operands) {
+  cvtneps2bf16(result, &operands[1]);
+  cvtneps2bf16((uint16_t *)result + WORDS, &operands[0]);
+}
+
 static void dot_bytes(uint32_t *to, const uint32_t *sum, const uint8_t *a, const int8_t *b, int words) {
   for (int i = 0; i < words; i++) {
     uint32_t value = sum[i];
@@ -149,6 +155,7 @@ static const struct model {
 } models[] = {
     {"llvm.x86.avx512bf16.dpbf16ps.512", "model_dpbf16ps", dpbf16ps},
     {"llvm.x86.avx512bf16.cvtneps2bf16.512", "model_cvtneps2bf16", cvtneps2bf16},
+    {"llvm.x86.avx512bf16.cvtne2ps2bf16.512", "model_cvtne2ps2bf16", cvtne2ps2bf16},
     {"llvm.x86.avx512.vpdpbusd.512", "model_vpdpbusd_512", vpdpbusd_512},
     {"llvm.x86.avx512.vpdpbusd.256", "model_vpdpbusd_256", vpdpbusd_256},
     {"llvm.x86.avx512.pmaddw.d.512", "model_pmaddwd", pmaddwd},

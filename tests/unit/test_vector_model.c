@@ -30,6 +30,7 @@ static const struct instruction {
 } instructions[] = {
     {"llvm.x86.avx512bf16.dpbf16ps.512", LEVEL_avx512bf16, true, 3, {0}},
     {"llvm.x86.avx512bf16.cvtneps2bf16.512", LEVEL_avx512bf16, false, 1, {0}},
+    {"llvm.x86.avx512bf16.cvtne2ps2bf16.512", LEVEL_avx512bf16, false, 2, {0}},
     {"llvm.x86.avx512.vpdpbusd.512", LEVEL_avx512vnni, false, 3, {0}},
     {"llvm.x86.avx512.vpdpbusd.256", LEVEL_avxvnni, false, 3, {0}},
     {"llvm.x86.avx512.pmaddw.d.512", LEVEL_avx512, false, 2, {0}},
@@ -186,6 +187,10 @@ Test(vector_model, known_conversions) {
   for (int i = 0; i < WORDS; i++) cr_expect_float_eq(result.f32[i], ldexpf(values[i % 8], i % 8 - 4), 0, "%d", i);
   result = modelled_once("llvm.x86.avx512bf16.cvtneps2bf16.512", operands);
   for (int i = 0; i < WORDS; i++) cr_expect_eq(result.u16[i], bf16[i % 8], "%d: %04x", i, result.u16[i]);
+  for (int i = 0; i < WORDS; i++) operands[1].f32[i] = 1;
+  result = modelled_once("llvm.x86.avx512bf16.cvtne2ps2bf16.512", operands);
+  for (int i = 0; i < 2 * WORDS; i++)
+    cr_expect_eq(result.u16[i], i < WORDS ? 0x3f80 : bf16[i % 8], "%d: %04x", i, result.u16[i]);
 }
 
 /* Within each 128 bits the words of the first operand, then those of the second. */

@@ -191,7 +191,7 @@ static emit_value emit_product(struct emit *e, const struct amx_gemm *gemm, int 
 
 /* Panels [begin, end) of B that the rows of A pass by; `lines` of what follows are fetched from each place meanwhile. */
 struct block {
-  emit_value begin, end, lines, is_last;
+  emit_value begin, end, lines;
 };
 
 /* The group of `count` tiles from `tile` on of one image, times the panels of the block. */
@@ -228,7 +228,7 @@ static void emit_panels(struct emit *e, const struct amx_gemm *gemm, int count, 
                             rows,
                             gemm_offset(e, fetch, fetched, LINE_WORDS),
                             block->lines,
-                            emit_select(e, block->is_last, emit_i64(e, 0), emit_sub(e, block->lines, fetched))};
+                            emit_sub(e, block->lines, fetched)};
   emit_call(e, gemm->product[count - 1], arguments, PARAMETERS);
   amx_state_store(e, gemm->state, STATE_ROWS, rows);
   amx_state_store(e, gemm->state, STATE_IMAGE, image);
@@ -285,22 +285,18 @@ static emit_value block_panels(struct emit *e, const struct amx_gemm *gemm) {
   return emit_select(e, is_few, emit_i64(e, BLOCK_FEW), emit_i64(e, many));
 }
 
-/* The last block of a call fetches what follows only where this is the next product's B, and not another task's panels. */
+/* The last block fetches too: what follows is of this thread's next task, or of the next product (kernels.h). */
 static void emit_blocks(struct emit *e, const struct amx_gemm *gemm) {
   emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), size = block_panels(e, gemm);
   emit_value blocks = emit_sub(e, emit_add(e, emit_sub(e, end, begin), size), emit_i64(e, 1));
   blocks = LLVMBuildSDiv(e->builder, blocks, size, "");
-  emit_value whole = LLVMBuildAnd(e->builder, LLVMBuildICmp(e->builder, LLVMIntEQ, begin, emit_i64(e, 0), ""),
-                                  LLVMBuildICmp(e->builder, LLVMIntEQ, end, emit_i64(e, (gemm->desc->n + 15) / 16), ""), "");
   emit_value lines = emit_mul(e, size, emit_i64(e, gemm->stride / LINE_WORDS));
   lines = emit_add(e, lines, emit_i64(e, gemm->fetch_places - 1));
   lines = LLVMBuildUDiv(e->builder, lines, emit_i64(e, gemm->fetch_places), "");
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), blocks, 1, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value from = emit_add(e, begin, emit_mul(e, loop.index, size)), next = emit_add(e, from, size);
-  emit_value is_last = LLVMBuildICmp(e->builder, LLVMIntSGE, next, end, "");
-  is_last = LLVMBuildAnd(e->builder, is_last, LLVMBuildNot(e->builder, whole, ""), "");
-  struct block block = {.begin = from, .end = emit_min(e, next, end), .lines = lines, .is_last = is_last};
+  struct block block = {.begin = from, .end = emit_min(e, next, end), .lines = lines};
   emit_block(e, gemm, &block);
   emit_loop_end(e, &loop, NULL);
 }

@@ -275,24 +275,24 @@ static int64_t cached_tiles(const struct amx_gemm *gemm) {
   return A_BYTES / (pack_words(gemm->desc->precision, gemm->desc->k) * 4 * AMX_ROWS) + 1;
 }
 
-/* Panels of a block, a multiple of a group's: few as long as the rows of A that pass stay in the second-level cache beside
- * them, else as many as stay there. */
-static emit_value block_panels(struct emit *e, const struct amx_gemm *gemm) {
-  int64_t many = BLOCK_BYTES / (gemm->stride * 4);
-  many = many < AMX_PANELS ? AMX_PANELS : many / AMX_PANELS * AMX_PANELS;
+/* Whether the rows of A that pass stay in the second-level cache beside a few panels. */
+static emit_value rows_stay(struct emit *e, const struct amx_gemm *gemm) {
   emit_value tiles = emit_sub(e, emit_parameter(e, 8), emit_parameter(e, 7));
-  emit_value is_few = LLVMBuildICmp(e->builder, LLVMIntSLT, tiles, emit_i64(e, cached_tiles(gemm)), "");
-  return emit_select(e, is_few, emit_i64(e, BLOCK_FEW), emit_i64(e, many));
+  return LLVMBuildICmp(e->builder, LLVMIntSLT, tiles, emit_i64(e, cached_tiles(gemm)), "");
 }
 
-/* The last block fetches too: what follows is of this thread's next task, or of the next product (kernels.h). */
+/* Blocks are of few panels as long as the rows stay, else of as many as stay in the cache themselves: what follows is then not
+ * fetched, since the rows that pass need the rest of it. The last block fetches too: what follows is of this thread's next
+ * task, or of the next product (kernels.h). */
 static void emit_blocks(struct emit *e, const struct amx_gemm *gemm) {
-  emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), size = block_panels(e, gemm);
+  int64_t many = BLOCK_BYTES / (gemm->stride * 4), few_lines = BLOCK_FEW * gemm->stride / LINE_WORDS;
+  many = many < AMX_PANELS ? AMX_PANELS : many / AMX_PANELS * AMX_PANELS;
+  emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), is_few = rows_stay(e, gemm);
+  emit_value size = emit_select(e, is_few, emit_i64(e, BLOCK_FEW), emit_i64(e, many));
   emit_value blocks = emit_sub(e, emit_add(e, emit_sub(e, end, begin), size), emit_i64(e, 1));
   blocks = LLVMBuildSDiv(e->builder, blocks, size, "");
-  emit_value lines = emit_mul(e, size, emit_i64(e, gemm->stride / LINE_WORDS));
-  lines = emit_add(e, lines, emit_i64(e, gemm->fetch_places - 1));
-  lines = LLVMBuildUDiv(e->builder, lines, emit_i64(e, gemm->fetch_places), "");
+  few_lines = (few_lines + gemm->fetch_places - 1) / gemm->fetch_places;
+  emit_value lines = emit_select(e, is_few, emit_i64(e, few_lines), emit_i64(e, 0));
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), blocks, 1, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value from = emit_add(e, begin, emit_mul(e, loop.index, size)), next = emit_add(e, from, size);

@@ -170,6 +170,7 @@ static enum status find_nodes(const struct invocation *invocation, struct compar
     request.object = invocation->operands[1];
     TRY(account_read(request.object, machine->loaded.model.info, arena, &account, invocation->diag));
     request.account = &account;
+    request.machine = machine;
   }
   return compare_nodes(&request, arena, out_nodes, invocation->diag);
 }

@@ -1,6 +1,7 @@
 #include "cmd/compare_nodes.h"
 
 #include "cmd/node_graph.h"
+#include "cmd/object_weights.h"
 #include "cmd/progress.h"
 #include "cmd/temporary.h"
 #include "ir/ops.h"
@@ -89,6 +90,7 @@ struct work {
   const struct node_request *request;
   struct compilation *fused;
   struct plan_options plan;
+  struct calibration weights; /* of int8 products, as the object holds them; none without it */
   struct node_values values;
   struct node_comparison *nodes;
   size_t done, total; /* compilations */
@@ -100,6 +102,7 @@ static enum status open_graph(const struct work *work, const struct graph *graph
   struct plan plan;
   struct temporary temporary = {.descriptor = -1};
   enum status status = plan_graph(graph, &work->plan, arena, &plan);
+  if (status == STATUS_OK) calibration_apply(&work->weights, &plan);
   if (status == STATUS_OK) status = temporary_open(&temporary, work->diag);
   const struct object_options object = {.output_path = temporary.path,
                                         .target = work->request->how.level == NULL ? "native" : NULL};
@@ -212,6 +215,8 @@ static enum status compare_fused(struct work *work, struct arena *arena) {
   struct account_product *products;
   int product_count;
   TRY(fuse(work->request, work->fused, &work->plan, &products, &product_count, work->diag));
+  if (work->request->machine != NULL)
+    TRY(object_weights_read(work->request->machine, work->request->account, &work->fused->arena, &work->weights, work->diag));
   TRY(node_values_interpret(&work->fused->graph, work->request->feed, work->request->how.threads, &work->fused->arena,
                             &work->values, work->diag));
   list_errors(work, products, product_count, arena);

@@ -45,6 +45,7 @@ MUST_USE enum status account_precisions(const char *file, const struct account *
 struct node_request {
   const char *graph, *object;
   const struct account *account;
+  const struct machine *machine; /* of the object: int8 weights are as it holds them */
   enum precision precision;
   bool input_u8;
   const struct feed *feed;

@@ -96,6 +96,7 @@ static enum status find_errors(const struct invocation *invocation, struct repor
   const struct node_request request = {.graph = report->graph,
                                        .object = report->object,
                                        .account = account,
+                                       .machine = report->object != NULL ? &report->machine : NULL,
                                        .precision = (enum precision)options->precision,
                                        .input_u8 = report->compilation.graph.inputs[0]->dtype == DTYPE_U8,
                                        .feed = feed,

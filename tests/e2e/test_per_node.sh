@@ -53,6 +53,25 @@ alone = {p: own(p + ".out") for p in ("bf16", "int8")}
 for name, (error, precision) in own("mixed.out").items():
     assert error == alone[precision][name][0], (name, precision, error, alone)'
 
+# Weights that were rounded for images are compared as the object holds them.
+mkdir images && cp "$root"/examples/digits/images/*/*.png images
+require "the digits" "$vitc" import "$root/examples/digits/model" -o digits.json
+for how in plain calibrated; do
+  options=()
+  [ $how = plain ] || options=(--calibrate images)
+  require "compile, $how" "$vitc" compile digits.json -o $how.o --precision int8 "${options[@]}"
+  expect 0 "compare --per-node" "$vitc" compare digits.json $how.o --image images/3508.png --per-node --json --tolerance 1
+  cp stdout $how.out
+done
+check "calibrated weights err in their own way" python3 -c '
+import json
+plain, calibrated = (json.load(open(name + ".out")) for name in ("plain", "calibrated"))
+logits = [d["outputs"][0]["rms_error_over_std"] for d in (plain, calibrated)]
+last = [next(n for n in d["nodes"] if n["name"] == d["outputs"][0]["name"])["rms_error_over_std"] for d in (plain, calibrated)]
+assert logits[0] != logits[1], logits
+for a, b in zip(logits, last):
+    assert abs(a - b) <= 0.02 * b, (logits, last)'
+
 # An object of another graph.
 require "another model" "$vitc" import --init random --seed 3 -o other.json --arch vit:dim=128,heads=2,depth=1,image=64,patch=16,mlp=256,classes=40
 require "compile it" "$vitc" compile other.json -o other.o

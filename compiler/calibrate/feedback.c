@@ -1,6 +1,7 @@
 #include "calibrate/feedback.h"
 
 #include "ops/eval.h"
+#include "plan/quantize.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static void set_scales(struct work *w) {
     double largest = 0;
     for (int64_t i = 0; i < w->k; i++) largest = fmax(largest, fabs(w->columns[i * w->count + c]));
     for (int64_t f = 0; f < FEEDBACK_SCALES; f++) {
-      double scale = largest < SMALLEST_MAX ? 0 : (double)(float)(largest / LEVELS * FACTORS[f]);
+      double scale = largest < SMALLEST_MAX ? 0 : (double)quantize_scale((float)(largest / LEVELS * FACTORS[f]), w->k);
       w->scale[c * FEEDBACK_SCALES + f] = scale;
       w->inverse[c * FEEDBACK_SCALES + f] = scale > 0 ? 1 / scale : 0;
     }

@@ -14,7 +14,7 @@ static int64_t panel_bytes(const struct account_product *product, int64_t weight
   return stride;
 }
 
-/* Scales follow the words of each panel; the sums are made again. */
+/* Words of scale and sum follow those of each panel; the sums are made again. */
 static void copy_panels(const unsigned char *from, const struct account_product *product, int64_t stride, struct arena *arena,
                         struct quantized *out) {
   const size_t panels = (size_t)(product->n + PANEL - 1) / PANEL, rows = (size_t)(product->k + 3) / 4 * 4;
@@ -26,7 +26,11 @@ static void copy_panels(const unsigned char *from, const struct account_product 
     const unsigned char *at = from + panel * (size_t)stride;
     int8_t *q = out->q + panel * rows * PANEL;
     memcpy(q, at, rows * PANEL);
-    memcpy(out->scale + panel * PANEL, at + words, PANEL * sizeof *out->scale);
+    for (size_t j = 0; j < PANEL; j++) {
+      uint32_t word;
+      memcpy(&word, at + words + j * sizeof word, sizeof word);
+      out->scale[panel * PANEL + j] = pack_scale_of(word, pack_sum_bits(product->k, 0));
+    }
     for (size_t i = 0; i < rows; i++)
       for (size_t j = 0; j < PANEL; j++) out->sum[panel * PANEL + j] += q[(i / 4 * PANEL + j) * 4 + i % 4];
   }

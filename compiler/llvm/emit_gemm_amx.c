@@ -134,7 +134,7 @@ static void work_beside(struct emit *e, const struct product *product, emit_valu
   struct gemm_scales scales[AMX_PANELS];
   emit_value before = emit_sub(e, part, emit_i64(e, 1));
   for (int p = 0; p < AMX_PANELS; p++)
-    scales[p] = amx_scales(e, gemm, emit_parameter(e, PARAMETER_A), emit_parameter(e, PARAMETER_B + p), before);
+    scales[p] = amx_scales(e, gemm, copy, p, emit_parameter(e, PARAMETER_A), emit_parameter(e, PARAMETER_B + p), before, NULL);
   emit_value is_first = LLVMBuildICmp(e->builder, LLVMIntEQ, before, emit_i64(e, 0), "");
   amx_add_part(e, copy, scales, is_first, begin, own_end);
 }
@@ -313,7 +313,7 @@ static int fetch_places(const struct amx_gemm *gemm) {
 static void emit_whole(struct emit *e, struct amx_gemm *gemm) {
   const struct gemm_desc *desc = gemm->desc;
   /* Above the copy, rows of a tile that overlaps the product before its own; below, floats. */
-  enum { SLACK = AMX_ROWS, ROWS = SLACK + 2 * AMX_GROUP_ROWS };
+  enum { SLACK = AMX_ROWS, ROWS = SLACK + AMX_COPY_ROWS };
   gemm->state = emit_stack(e, STATES * 8);
   gemm->copy = emit_at_const(e, emit_stack(e, (int64_t)ROWS * COPY_COLUMNS * 4), SLACK * COPY_COLUMNS);
   int rows[AMX_TILES];

@@ -20,13 +20,16 @@ emit_value amx_sums(struct emit *e, emit_value copy) {
   return emit_at_const(e, copy, AMX_GROUP_ROWS * COPY_COLUMNS);
 }
 
-struct gemm_scales amx_scales(struct emit *e, const struct amx_gemm *gemm, emit_value a, emit_value b, emit_value part) {
+struct gemm_scales amx_scales(struct emit *e, const struct amx_gemm *gemm, emit_value copy, int p, emit_value a, emit_value b,
+                              emit_value part, emit_value readable) {
   struct gemm_scales scales = {.row_stride = gemm->desc->a_row_stride, .panel_stride = gemm->stride};
   a = emit_at_const(e, a, operand_tables(e->level, gemm->desc->k));
   b = emit_at_const(e, b, pack_words(gemm->desc->precision, gemm->desc->k) * 16);
   scales.a = gemm_offset(e, a, part, 2);
-  scales.b = gemm_offset(e, b, part, 32);
-  return scales;
+  scales.b = gemm_offset(e, b, part, 16);
+  if (readable != NULL) scales.b = emit_select(e, readable, scales.b, copy);
+  emit_value to = emit_at_const(e, copy, 2 * AMX_GROUP_ROWS * COPY_COLUMNS + (int64_t)p * GEMM_SCALES_WORDS);
+  return gemm_unpack_scales(e, &scales, 1, pack_sum_bits(gemm->desc->k, gemm->desc->group), to);
 }
 
 /* One row of a panel; is_first: NULL for never. */
@@ -68,8 +71,10 @@ void amx_pending_begin(struct emit *e, struct amx_pending *pending, const struct
     tile->column = emit_add(e, amx_state_load(e, state, STATE_COLUMN), emit_i64(e, p * 16));
     gemm_tile_begin(e, tile, c);
     if (gemm->desc->precision != PRECISION_INT8) continue;
+    emit_value a = state_load_pointer(e, state, STATE_A), last = emit_i64(e, gemm->parts - 1);
     emit_value b = emit_at_const(e, state_load_pointer(e, state, STATE_B), p * gemm->stride);
-    pending->scales[p] = amx_scales(e, gemm, state_load_pointer(e, state, STATE_A), b, emit_i64(e, gemm->parts - 1));
+    emit_value some = LLVMBuildICmp(e->builder, LLVMIntSGT, pending->rows, emit_i64(e, 0), "");
+    pending->scales[p] = amx_scales(e, gemm, copy, p, a, b, last, p == 0 ? some : pending->has_second);
     if (gemm->parts == 1) tile->scales = &pending->scales[p];
   }
 }

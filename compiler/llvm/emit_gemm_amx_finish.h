@@ -27,7 +27,9 @@ enum amx_state { STATE_ROWS, STATE_IMAGE, STATE_ROW, STATE_COLUMN, STATE_PANELS,
 emit_value amx_state_load(struct emit *e, emit_value state, enum amx_state slot);
 void amx_state_store(struct emit *e, emit_value state, enum amx_state slot, emit_value value); /* an integer or a pointer */
 
-/* Sums are floats; or integers of a part of K, and in floats what the parts before have come to. */
+/* Rows of the copy: sums are floats; or integers of a part of K, and in floats what the parts before have come to. Then the
+ * panels' scales. */
+enum { AMX_COPY_ROWS = 2 * AMX_GROUP_ROWS + AMX_PANELS * GEMM_SCALES_WORDS / COPY_COLUMNS };
 emit_value amx_sums(struct emit *e, emit_value copy);
 
 struct amx_pending {
@@ -43,8 +45,10 @@ void amx_pending_begin(struct emit *e, struct amx_pending *pending, const struct
 /* Rows [begin, end) of those that are pending. */
 void amx_pending_finish(struct emit *e, const struct amx_pending *pending, emit_value begin, emit_value end);
 
-/* Where the scales of a part are, of operand rows from a on and of the panel b. */
-struct gemm_scales amx_scales(struct emit *e, const struct amx_gemm *gemm, emit_value a, emit_value b, emit_value part);
+/* Scales of panel p of a product and a part: of operand rows from a on, and of the panel b, unpacked behind the copy. Without
+ * `readable` (NULL: always) the panel is not there, and its scales are anything. */
+struct gemm_scales amx_scales(struct emit *e, const struct amx_gemm *gemm, emit_value copy, int p, emit_value a, emit_value b,
+                              emit_value part, emit_value readable);
 
 /* Adds a part's integers to the floats: rows [begin, end); scales of each panel. Before the first part, nothing is there. */
 void amx_add_part(struct emit *e, emit_value copy, const struct gemm_scales *scales, emit_value is_first, emit_value begin,

@@ -123,6 +123,30 @@ void gemm_row_scales(struct emit *e, const struct gemm_scales *scales, emit_valu
   for (int i = 0; i < 2; i++) out[i] = emit_splat(e, emit_load_f32(e, emit_at_const(e, at, i)));
 }
 
+/* One vector of words of scale and sum, to `at` and 16 floats on. */
+static void unpack_words(struct emit *e, emit_value words, int sum_bits, emit_value at) {
+  LLVMBuilderRef b = e->builder;
+  emit_value sum_mask = emit_splat_i32(e, (int32_t)(((uint32_t)1 << sum_bits) - 1)), rest = emit_splat_i32(e, 32 - sum_bits);
+  words = LLVMBuildBitCast(b, words, e->ivector, "");
+  emit_value bits = LLVMBuildAnd(b, words, LLVMBuildNot(b, sum_mask, ""), "");
+  emit_value scale = LLVMBuildBitCast(b, LLVMBuildLShr(b, bits, emit_splat_i32(e, 1), ""), e->vector, "");
+  emit_value sum = LLVMBuildAShr(b, LLVMBuildShl(b, words, rest, ""), rest, "");
+  emit_store_vector(e, scale, at, e->level->lanes);
+  sum = emit_fmul(e, scale, LLVMBuildSIToFP(b, sum, e->vector, ""));
+  emit_store_vector(e, sum, emit_at_const(e, at, 16), e->level->lanes);
+}
+
+struct gemm_scales gemm_unpack_scales(struct emit *e, const struct gemm_scales *scales, int panels, int sum_bits,
+                                      emit_value to) {
+  struct gemm_scales unpacked = {scales->a, to, scales->row_stride, GEMM_SCALES_WORDS};
+  for (int p = 0; p < panels; p++)
+    for (int i = 0; i < 16; i += e->level->lanes) {
+      emit_value words = emit_load_vector(e, emit_at_const(e, scales->b, p * scales->panel_stride + i), e->level->lanes);
+      unpack_words(e, words, sum_bits, emit_at_const(e, unpacked.b, p * unpacked.panel_stride + i));
+    }
+  return unpacked;
+}
+
 void gemm_column_scales(struct emit *e, const struct gemm_scales *scales, int v, emit_value out[2]) {
   int column = v * e->level->lanes;
   emit_value at = emit_at_const(e, scales->b, column / 16 * scales->panel_stride + column % 16);

@@ -6,8 +6,9 @@
 #include "llvm/emit_tile.h"
 #include "llvm/kernels.h"
 
-/* Where the scales of int8 are (kernels.h, pack.h): of the tile's first row, and row_stride words on of the next; of its first
- * panel, and panel_stride words on of the next. */
+/* Where the scales of int8 are: of the tile's first row (kernels.h), and row_stride words on of the next; of its first panel,
+ * and panel_stride words on of the next. Of a panel: words of scale and sum (pack.h), which gemm_unpack_scales makes 16 floats
+ * of scales and 16 of products of scale and sum: once a tile, and its rows each read them. */
 struct gemm_scales {
   emit_value a, b;
   int64_t row_stride, panel_stride;
@@ -37,7 +38,13 @@ void gemm_tile_finish(struct emit *e, const struct gemm_tile *tile, const emit_v
 emit_value gemm_scaled(struct emit *e, emit_value sum, emit_value integers, const emit_value row[2],
                        const emit_value column[2]);
 
-/* Scale and offset of a row of operands, as vectors; scale and sum of vector v of the tile's columns. */
+/* The same with the columns' unpacked, to 32 words a panel at `to`; `sum_bits` of a word are the sum's. */
+enum { GEMM_SCALES_WORDS = 32 };
+struct gemm_scales gemm_unpack_scales(struct emit *e, const struct gemm_scales *scales, int panels, int sum_bits,
+                                      emit_value to);
+
+/* Scale and offset of a row of operands, as vectors; scale and product of scale and sum of vector v of the tile's columns,
+ * unpacked. */
 void gemm_row_scales(struct emit *e, const struct gemm_scales *scales, emit_value row, emit_value out[2]);
 void gemm_column_scales(struct emit *e, const struct gemm_scales *scales, int v, emit_value out[2]);
 

@@ -30,8 +30,10 @@ static void add_group(struct emit *e, const struct gemm_tile *tile, struct tile_
   product.a = emit_at(e, product.a, emit_mul(e, begin, emit_i64(e, tile_a_step(product.dot))));
   product.b = emit_at(e, product.b, emit_mul(e, begin, emit_i64(e, 16)));
   scales.a = emit_at(e, scales.a, emit_mul(e, group, emit_i64(e, 2)));
-  scales.b = emit_at(e, scales.b, emit_mul(e, group, emit_i64(e, 32)));
+  scales.b = emit_at(e, scales.b, emit_mul(e, group, emit_i64(e, 16)));
   multiply(e, tile, &product, integers);
+  emit_value unpacked = emit_stack(e, (int64_t)tile->panels * GEMM_SCALES_WORDS * 4);
+  scales = gemm_unpack_scales(e, &scales, tile->panels, pack_sum_bits(tile->desc->k, tile->desc->group), unpacked);
   for (int v = 0; v < tile->vectors; v++) gemm_column_scales(e, &scales, v, columns[v]);
   for (int r = 0; r < tile->rows; r++) {
     gemm_row_scales(e, &scales, emit_i64(e, r), row);
@@ -71,10 +73,12 @@ emit_value emit_gemm_int8_tile(struct emit *e, const struct gemm_desc *desc, int
   if (desc->group > 0) {
     multiply_groups(e, &tile, &product, &scales, sums);
   } else {
-    tile.scales = &scales;
     multiply(e, &tile, &product, integers);
     for (int i = 0; i < rows * tile.vectors; i++)
       LLVMSetAlignment(LLVMBuildStore(e->builder, integers[i], place_of(e, sums, i)), 4);
+    emit_value unpacked = emit_stack(e, (int64_t)panels * GEMM_SCALES_WORDS * 4);
+    scales = gemm_unpack_scales(e, &scales, panels, pack_sum_bits(desc->k, 0), unpacked);
+    tile.scales = &scales;
   }
   gemm_tile_finish_copy(e, &tile, sums, width, 0);
   emit_function_end(e);

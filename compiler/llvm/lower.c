@@ -111,12 +111,33 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   return stage;
 }
 
+/* With one image at a time strides from image to image don't matter, and those of a single row don't either: it goes through a
+ * kernel that is there for more. */
+static struct rows_desc rows_kernel(struct lowering *l, const struct rows_desc *desc) {
+  struct rows_desc wanted = *desc;
+  if (l->plan->group > 1) return wanted;
+  wanted.x_image_stride = wanted.y_image_stride = 0;
+  for (int i = 0; i < l->rows_count; i++) {
+    struct rows_desc same = wanted;
+    const struct rows_desc *other = &l->rows[i];
+    if (wanted.rows == 1) {
+      same.rows = other->rows;
+      same.x_row_stride = other->x_row_stride;
+      same.y_row_stride = other->y_row_stride;
+    }
+    if (memcmp(&same, other, sizeof same) == 0) return same;
+  }
+  if (l->rows_count < LOWERING_ROWS_MAX) memcpy(&l->rows[l->rows_count++], &wanted, sizeof wanted);
+  return wanted;
+}
+
 /* The phase of a kernel of rows: those of `from` become those of `to`. */
 static void rows_call(struct lowering *l, const struct step *step, const struct rows_desc *desc, const struct view *from,
                       const struct view *to, const struct view *const *operands) {
+  const struct rows_desc kernel = rows_kernel(l, desc);
   unsigned uses = desc->to == PRECISION_INT8 ? TARGET_USES_DOT_INT8 : desc->to == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
   struct emit *e = kernel_emit(l, uses);
-  struct call call = call_of(step, emit_rows(e, desc), CONTEXT_THREADS);
+  struct call call = call_of(step, emit_rows(e, &kernel), CONTEXT_THREADS);
   call.phase.units = desc->rows;
   add_pointer(l, &call, from);
   add_pointer(l, &call, to);
@@ -221,12 +242,30 @@ static struct attention_desc attention_desc(const struct target_level *level, co
   return desc;
 }
 
+/* What packing the keys depends on: not on the queries. */
+static struct attention_desc pack_desc(const struct lowering *l, const struct attention_desc *desc) {
+  struct attention_desc keys;
+  memset(&keys, 0, sizeof keys);
+  keys.windows = desc->windows;
+  keys.heads = keys.kv_heads = desc->kv_heads;
+  keys.q_rows = keys.k_rows = desc->k_rows;
+  keys.head_dim = desc->head_dim;
+  keys.v_dim = desc->v_dim;
+  keys.k = desc->k;
+  keys.v = desc->v;
+  keys.scale = 1;
+  keys.precision = desc->precision;
+  if (l->plan->group == 1) keys.k.image = keys.v.image = 0;
+  return keys;
+}
+
 static void attention_phases(struct lowering *l, const struct step *step) {
   const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
   struct attention_desc desc = attention_desc(level_of(l), step);
   unsigned uses = desc.precision == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
   struct emit *e = kernel_emit(l, uses);
-  struct call pack = call_of(step, emit_attention_pack(e, &desc), CONTEXT_THREADS);
+  struct attention_desc keys = pack_desc(l, &desc);
+  struct call pack = call_of(step, emit_attention_pack(e, &keys), CONTEXT_THREADS);
   pack.phase.units = desc.windows * desc.kv_heads;
   add_pointer(l, &pack, k);
   add_pointer(l, &pack, &step->scratch);
@@ -420,6 +459,7 @@ static void lower_steps(struct lowering *l) {
 
 void lowering_init(struct lowering *l, LLVMModuleRef module, const struct plan *plan, unsigned level_mask, bool profile) {
   *l = (struct lowering){.plan = plan, .profile = profile, .level_mask = level_mask};
+  l->rows = arena_array(plan->graph->arena, LOWERING_ROWS_MAX, sizeof *l->rows);
   for (int level = 0; level < LEVEL_COUNT; level++) emit_init(&l->emits[level], module, &target_levels[level]);
 }
 
@@ -432,7 +472,7 @@ void lowering_deinit(struct lowering *l) {
 
 emit_value lower_level(struct lowering *l, int level) {
   l->level = level;
-  l->phase_count = l->phase_capacity = 0;
+  l->phase_count = l->phase_capacity = l->rows_count = 0;
   l->record_words = l->record_capacity = 0;
   lower_steps(l);
   return lower_forward(l);

@@ -14,6 +14,9 @@
 
 enum { CONTEXT_THREADS, CONTEXT_TASKS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WEIGHTS, CONTEXT_RECORD, CONTEXT_TENSORS };
 
+struct rows_desc;
+enum { LOWERING_ROWS_MAX = 64 };
+
 /* All levels of an object. Kernels that are the same code at several levels are made once, for the first of them, and the other
  * levels' phases call them there. */
 struct lowering {
@@ -28,6 +31,8 @@ struct lowering {
     int record;          /* first word */
   } *phases;             /* of the level, in order; in the graph's arena, as the rest */
   int phase_count, phase_capacity;
+  struct rows_desc *rows; /* kernels of rows of the level, at most LOWERING_ROWS_MAX */
+  int rows_count;
   int64_t *records; /* of the level */
   int record_words, record_capacity;
   struct record_table {

@@ -26,7 +26,25 @@ int64_t pack_groups(enum precision precision, int64_t k, int64_t group) {
 int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group) {
   int64_t words = pack_words(precision, k);
   if (precision == PRECISION_FP32 && k < PADDED_ROWS_MAX) words |= 1;
-  return (words + 2 * pack_groups(precision, k, group)) * PANEL;
+  return (words + pack_groups(precision, k, group)) * PANEL;
+}
+
+int pack_sum_bits(int64_t k, int64_t group) {
+  return quantize_sum_bits(group > 0 && group < k ? group : k);
+}
+
+uint32_t pack_scale_and_sum(float scale, int32_t sum, int sum_bits) {
+  uint32_t bits, sum_mask = ((uint32_t)1 << sum_bits) - 1;
+  memcpy(&bits, &scale, sizeof bits);
+  assert((bits << 1 & sum_mask) == 0);
+  return bits << 1 | ((uint32_t)sum & sum_mask);
+}
+
+float pack_scale_of(uint32_t word, int sum_bits) {
+  uint32_t bits = (word & ~(((uint32_t)1 << sum_bits) - 1)) >> 1;
+  float scale;
+  memcpy(&scale, &bits, sizeof scale);
+  return scale;
 }
 
 int64_t pack_hadamard(int64_t k) {

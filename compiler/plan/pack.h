@@ -20,8 +20,14 @@ int64_t pack_hadamard(int64_t k);
 /* Words from one panel of 16 columns of a packed B with k rows to the next. fp32: below 1,024 rows an odd number of cache
  * lines, so that the panels that one tile reads do not fall into the same sets of the first-level cache (ViT-B/16 took 3 to 5 %
  * longer without); above, panels follow without a gap, to keep large objects as small as their weights. int8: after the words
- * of a panel, for each group, 16 fp32 scales and 16 fp32 products of scale and sum of the column. */
+ * of a panel, for each group, 16 words of a column's scale and sum each. */
 int64_t pack_panel_stride(enum precision precision, int64_t k, int64_t group);
+
+/* The low pack_sum_bits of a word are the column's sum; the others the scale's bits from below the sign on, all of them that
+ * are not zero (quantize_scale). */
+int pack_sum_bits(int64_t k, int64_t group);
+uint32_t pack_scale_and_sum(float scale, int32_t sum, int sum_bits);
+float pack_scale_of(uint32_t word, int sum_bits);
 
 /* Words of one head's keys (keys, head_dim) and values (keys, v_dim) as attention reads them. fp32: the keys transposed into
  * panels of 16 keys; values are read where they are. bf16: panels of [head_dim / 2, padded with zeros to 16][16 keys] words,

@@ -20,7 +20,8 @@ struct int8_panel int8_panel_of(const struct plan *plan) {
   size_t tables = (size_t)groups * QUANTIZE_PANEL, elements = (size_t)words * 4 * QUANTIZE_PANEL;
   panel.work = arena_array(arena, elements, sizeof *panel.work);
   panel.words = arena_array(arena, elements, sizeof *panel.words);
-  panel.tables = arena_array(arena, 3 * tables, sizeof *panel.tables);
+  panel.scales = arena_array(arena, tables, sizeof *panel.scales);
+  panel.tables = arena_array(arena, tables, sizeof *panel.tables);
   panel.sums = arena_array(arena, tables, sizeof *panel.sums);
   return panel;
 }
@@ -36,20 +37,16 @@ enum status write_int8_panel(const struct packed *packed, const float *b, int64_
                                          .group = packed->group};
   size_t groups = (size_t)pack_groups(INT8, packed->k, packed->group);
   size_t words = (size_t)pack_words(INT8, packed->k) * QUANTIZE_PANEL * 4;
-  float *scales = panel->tables + 2 * groups * QUANTIZE_PANEL;
   memset(panel->words, 0, words);
   if (packed->quantized != NULL)
-    quantize_copy_panel(packed->quantized, packed->k, column, panel->words, scales, panel->sums);
+    quantize_copy_panel(packed->quantized, packed->k, column, panel->words, panel->scales, panel->sums);
   else
-    quantize_panel(&matrix, column, panel->work, panel->words, scales, panel->sums);
-  for (size_t g = 0; g < groups; g++)
-    for (size_t j = 0; j < QUANTIZE_PANEL; j++) {
-      size_t from = g * QUANTIZE_PANEL + j, to = 2 * g * QUANTIZE_PANEL + j;
-      panel->tables[to] = scales[from];
-      panel->tables[to + QUANTIZE_PANEL] = scales[from] * (float)panel->sums[from];
-    }
+    quantize_panel(&matrix, column, panel->work, panel->words, panel->scales, panel->sums);
+  int sum_bits = pack_sum_bits(packed->k, packed->group);
+  for (size_t i = 0; i < groups * QUANTIZE_PANEL; i++)
+    panel->tables[i] = pack_scale_and_sum(panel->scales[i], panel->sums[i], sum_bits);
   TRY(write(context, panel->words, words));
-  return write(context, panel->tables, 2 * groups * QUANTIZE_PANEL * sizeof *panel->tables);
+  return write(context, panel->tables, groups * QUANTIZE_PANEL * sizeof *panel->tables);
 }
 
 static bool is_vector(const struct value *value, int64_t count) {

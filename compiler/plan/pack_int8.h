@@ -6,14 +6,15 @@
 
 /* Room for one panel of the largest k among the int8 panels of a plan. In the arena of the plan's graph. */
 struct int8_panel {
-  float *work, *tables;
+  float *work, *scales;
+  uint32_t *tables;
   int8_t *words;
   int32_t *sums;
 };
 
 struct int8_panel int8_panel_of(const struct plan *plan);
 
-/* One panel: words, then for each group scales and products of scale and sum. */
+/* One panel: words, then for each group those of scale and sum. */
 MUST_USE enum status write_int8_panel(const struct packed *packed, const float *b, int64_t column,
                                       const struct int8_panel *panel, plan_sink write, void *context);
 

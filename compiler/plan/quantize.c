@@ -21,6 +21,21 @@ int64_t quantize_block(int64_t k) {
   return largest < QUANTIZE_BLOCK_MAX ? largest : QUANTIZE_BLOCK_MAX;
 }
 
+int quantize_sum_bits(int64_t rows) {
+  int bits = 1;
+  for (int64_t most = 127 * rows; most > 0; most /= 2) bits++;
+  return bits;
+}
+
+float quantize_scale(float scale, int64_t rows) {
+  if (!isfinite(scale)) return INFINITY;
+  uint32_t bits, below = ((uint32_t)1 << (quantize_sum_bits(rows) - 1)) - 1;
+  memcpy(&bits, &scale, sizeof bits);
+  bits = (bits + below) & ~below;
+  memcpy(&scale, &bits, sizeof bits);
+  return scale;
+}
+
 int64_t quantize_groups(int64_t k, int64_t group) {
   return group > 0 ? (k + group - 1) / group : 1;
 }
@@ -123,14 +138,16 @@ static void clear_rows(float *rows, int64_t count, int64_t column) {
 }
 
 /* One group: `count` rows, those up to the next multiple of four being zeros. */
-static void quantize_group(float *rows, int64_t count, float factor, int8_t *q, float *scale, int32_t *sum) {
+static void quantize_group(float *rows, int64_t count, int64_t scale_rows, float factor, int8_t *q, float *scale,
+                           int32_t *sum) {
   float largest[PANEL], inverse[PANEL];
   largest_of_columns(rows, count, largest);
   for (int64_t j = 0; j < PANEL; j++) {
     bool finite = isfinite(largest[j]), zero = largest[j] < SMALLEST_MAX;
     if (!finite) clear_rows(rows, count, j);
-    inverse[j] = finite && !zero ? LEVELS / largest[j] : 0;
-    scale[j] = zero ? 0 : largest[j] / LEVELS * factor;
+    scale[j] = zero ? 0 : quantize_scale(largest[j] / LEVELS, scale_rows);
+    inverse[j] = finite && !zero ? 1 / scale[j] : 0;
+    scale[j] *= factor;
   }
   round_columns(rows, count, inverse, q, sum);
 }
@@ -149,7 +166,7 @@ void quantize_panel(const struct quantize_matrix *matrix, int64_t column, float 
   if (k % 4) memset(work + k * PANEL, 0, (size_t)((4 - k % 4) * PANEL) * sizeof *work);
   for (int64_t i = 0; i < k; i += group, scale += PANEL, sum += PANEL) {
     int64_t count = k - i < group ? k - i : group;
-    quantize_group(work + i * PANEL, count, 1.0f / (float)block, q + i * PANEL, scale, sum);
+    quantize_group(work + i * PANEL, count, group < k ? group : k, 1.0f / (float)block, q + i * PANEL, scale, sum);
   }
 }
 

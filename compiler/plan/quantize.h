@@ -35,16 +35,24 @@ struct quantized {
 /* Rows and columns of one Hadamard matrix: the largest power of two that divides k, at most QUANTIZE_BLOCK_MAX. */
 int64_t quantize_block(int64_t k);
 
+/* Bits that a sum of `rows` numbers of -127 to 127 takes, with its sign. The rest of a word of 32 bits is the scale's, where
+ * the two are kept together (pack.h): for up to QUANTIZE_ROWS_MAX rows that is at least an exponent. */
+enum { QUANTIZE_ROWS_MAX = 66000 };
+int quantize_sum_bits(int64_t rows);
+
+/* The least number that is not below `scale` and has no bits where the sum of `rows` has its; `scale` is not negative.
+ * Infinity where it is not finite. */
+float quantize_scale(float scale, int64_t rows);
+
 /* Scales in one column: 1, or k over group rounded up. */
 int64_t quantize_groups(int64_t k, int64_t group);
 
 /* The 16 columns from `column` on, zeros past column n:
  *   work:  room for k, rounded up to a multiple of 4, x 16 floats
  *   q:     words of four s8 of consecutive rows, byte (i, j) at (i / 4 * 16 + j) * 4 + i % 4; zeros past k in the last word
- *   scale: groups x 16: B' is close to q * scale * block, that is x @ B to sum_i x'_i * q_i * scale
- *   sum:   groups x 16: the sums of q
- * |q| <= 127. A column with a value that is not finite has zeros for q and a scale that is not finite, so that products with
- * it are NaN as they are in fp32. */
+ *   scale: groups x 16, as quantize_scale gives them: B' is close to q * scale * block, that is x @ B to sum_i x'_i * q_i *
+ * scale sum:   groups x 16: the sums of q |q| <= 127. A column with a value that is not finite has zeros for q and a scale that
+ * is not finite, so that products with it are NaN as they are in fp32. */
 void quantize_panel(const struct quantize_matrix *matrix, int64_t column, float *work, int8_t *q, float *scale, int32_t *sum);
 
 /* squares[i] += the sum of the squares of row i of B: for the balance of all products that read the same x. */

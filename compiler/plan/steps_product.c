@@ -1,5 +1,6 @@
 /* MatMul and Gemm: products with packed constants, and of two computed values. */
 #include "plan/pack_int8.h"
+#include "plan/quantize.h"
 #include "plan/step.h"
 #include "plan/view.h"
 
@@ -91,31 +92,7 @@ static enum status add_gemm_terms(struct planner *p, struct step *step, const st
   return STATUS_OK;
 }
 
-/* Whether only movements and elementwise operations are between the graph's inputs and `value`. */
-static bool is_of_pixels(const struct value *value) {
-  while (value->data == NULL && value->producer != NULL && value->producer->input_count > 0) {
-    switch (value->producer->op) {
-    case OP_mat_mul:
-    case OP_gemm:
-    case OP_conv:
-    case OP_attention:
-    case OP_layer_normalization:
-      return false;
-    default:
-      value = value->producer->inputs[0];
-    }
-  }
-  return true;
-}
-
-static bool is_output(const struct planner *p, const struct value *value) {
-  for (int i = 0; i < p->graph->output_count; i++)
-    if (p->graph->outputs[i] == value) return true;
-  return false;
-}
-
-/* In int8 the product of pixels and the one that gives the result stay bf16: they cost little, and an error of theirs meets
- * all that follows or nothing that evens it out. So do small ones. */
+/* In int8 small products stay bf16: they cost little and average over few errors. So do those too long for a sum. */
 enum precision product_precision(const struct planner *p, const struct node *node) {
   enum { LEAST = 64 };
   for (int i = 0; i < p->plan->choice_count; i++)
@@ -124,8 +101,7 @@ enum precision product_precision(const struct planner *p, const struct node *nod
   bool transposed;
   const struct value *b = product_panels(node, &transposed);
   bool small = b == NULL || b->shape.dim[0] < LEAST || b->shape.dim[1] < LEAST;
-  bool pixels = node->prologue_count == 0 && is_of_pixels(node->inputs[0]);
-  return small || pixels || is_output(p, node->outputs[0]) ? PRECISION_BF16 : PRECISION_INT8;
+  return small || b->shape.dim[transposed ? 1 : 0] > QUANTIZE_ROWS_MAX ? PRECISION_BF16 : PRECISION_INT8;
 }
 
 /* The result in operand rows, where its readers want it so and nothing else shares its memory. */

@@ -2,6 +2,7 @@
  * and everywhere on the instruction-level model. Where both ran, they must agree in every bit. */
 #include "llvm/emit_amx.h"
 #include "llvm/kernels.h"
+#include "plan/quantize.h"
 #include "support/amx_model.h"
 #include "support/bf16.h"
 #include "support/jit.h"
@@ -135,12 +136,13 @@ static void fill_a(struct problem *p, uint32_t *seed) {
     fill_a_row(d, p->a.at + row / d->m * d->a_image_stride + row % d->m * d->a_row_stride, p->a_plain + row * d->k, seed);
 }
 
-/* Column j of the panels; behind their words, each group's scales and products of scale and sum. */
+/* Column j of the panels; behind their words, each group's words of scale and sum. */
 static void fill_b_column(const struct problem *p, int64_t j, uint32_t *seed) {
   const struct gemm_desc *d = &p->desc;
   float *panel = p->b.at + j / 16 * pack_panel_stride(d->precision, d->k, d->group);
-  float *tables = panel + pack_words(d->precision, d->k) * 16 + j % 16;
-  for (int64_t g = 0; g < pack_groups(d->precision, d->k, d->group); g++) tables[32 * g] = (2 + next_random(seed)) / 256;
+  float *tables = panel + pack_words(d->precision, d->k) * 16 + j % 16, scale = 0;
+  int64_t length = d->group > 0 && d->group < d->k ? d->group : d->k;
+  int32_t sum = 0;
   for (int64_t k = 0; k < d->k; k++) {
     if (d->precision == PRECISION_BF16) {
       uint16_t value = to_bf16(next_random(seed));
@@ -148,10 +150,15 @@ static void fill_b_column(const struct problem *p, int64_t j, uint32_t *seed) {
       p->b_plain[k * d->n + j] = from_bf16(value);
     } else {
       int8_t value = (int8_t)(127 * next_random(seed));
-      float *group = tables + 32 * group_of(d, k);
+      if (k % length == 0) {
+        scale = quantize_scale((2 + next_random(seed)) / 256, length);
+        sum = 0;
+      }
+      sum += value;
+      uint32_t word = pack_scale_and_sum(scale, sum, pack_sum_bits(d->k, d->group));
+      memcpy(tables + 16 * group_of(d, k), &word, sizeof word);
       memcpy((int8_t *)(void *)(panel + k / 4 * 16 + j % 16) + k % 4, &value, sizeof value);
-      p->b_plain[k * d->n + j] = group[0] * (float)value;
-      group[16] += group[0] * (float)value;
+      p->b_plain[k * d->n + j] = scale * (float)value;
     }
   }
 }

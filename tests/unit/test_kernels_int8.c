@@ -140,12 +140,12 @@ static float *panels_of(const struct problem *p, size_t *out_count) {
   float *memory = guarded_floats(*out_count, 0);
   for (int64_t j = 0; j < d->n; j++) {
     float *panel = memory + j / PANEL * stride, *tables = panel + words * PANEL;
+    int sum_bits = pack_sum_bits(d->k, d->group);
     int8_t *bytes = (int8_t *)panel;
     for (int64_t k = 0; k < d->k; k++) bytes[(k / 4 * PANEL + j % PANEL) * 4 + k % 4] = p->b[k * d->n + j];
     for (int64_t g = 0; g < p->groups; g++) {
-      float scale = p->b_scale[j * p->groups + g];
-      tables[2 * g * PANEL + j % PANEL] = scale;
-      tables[(2 * g + 1) * PANEL + j % PANEL] = scale * (float)group_sum(p, g, j);
+      uint32_t word = pack_scale_and_sum(p->b_scale[j * p->groups + g], group_sum(p, g, j), sum_bits);
+      memcpy(tables + g * PANEL + j % PANEL, &word, sizeof word);
     }
   }
   return memory;

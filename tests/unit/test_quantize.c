@@ -1,4 +1,5 @@
 /* Weights to s8 against the definition in double precision, and closed forms. */
+#include "plan/pack.h"
 #include "plan/quantize.h"
 
 #include <criterion/criterion.h>
@@ -91,9 +92,19 @@ Test(quantize, hadamard_of_constant) {
   for (int i = 0; i < 384; i++) column[i] = i < 128 ? 0.5f : -0.25f;
   struct quantize_matrix m = {.b = column, .k = 384, .n = 1, .hadamard = true};
   struct result r = quantize(&m, 0);
-  for (int64_t i = 0; i < 384; i++) cr_expect_eq(q_at(&r, i, 0), i == 0 ? 127 : i % 128 == 0 ? -64 : 0, "row %ld", (long)i);
-  cr_expect_eq(r.scale[0], 64.0f / 127 / 128);
+  /* 64 / 127 is 1.0079 / 2: 1 + 1 / 64 with the 7 bits of mantissa that a sum of 17 bits leaves. */
+  cr_expect_eq(r.scale[0], (1 + 2 / 128.0f) / 2 / 128);
+  for (int64_t i = 0; i < 384; i++) cr_expect_eq(q_at(&r, i, 0), i == 0 ? 126 : i % 128 == 0 ? -63 : 0, "row %ld", (long)i);
   result_deinit(&r);
+}
+
+/* The least number above with fewer bits of mantissa: 32 less those that the largest sum takes, and an exponent's 8. */
+static void check_scale(double scale, double exact, int64_t rows) {
+  int sum_bits = (int)ceil(log2((double)(2 * 127 * rows + 1))), exponent;
+  double step = ldexp(1, -(32 - sum_bits - 8)), mantissa = frexp(scale, &exponent) * 2;
+  cr_expect(scale >= exact * (1 - 1e-6) && scale <= exact * (1 + step) * (1 + 1e-6), "%ld rows: %g for %g", (long)rows, scale,
+            exact);
+  cr_expect(scale == 0 || fmod(mantissa - 1, step) == 0, "%ld rows: %g has too many bits", (long)rows, scale);
 }
 
 static void check_panel(const struct quantize_matrix *m, int64_t column, const struct result *r) {
@@ -110,7 +121,7 @@ static void check_panel(const struct quantize_matrix *m, int64_t column, const s
         cr_expect_leq(fabs(exact - q_at(r, i, j) * scale * block), scale * block * 0.501, "k %ld row %ld column %ld: %g",
                       (long)m->k, (long)i, (long)(column + j), exact);
       }
-      cr_expect_float_eq(scale * block * 127, largest, 1e-5 * largest, "k %ld column %ld", (long)m->k, (long)(column + j));
+      check_scale(scale * block, largest / 127, group < m->k ? group : m->k);
       cr_expect_eq(r->sum[g * PANEL + j], sum);
     }
   }
@@ -167,6 +178,20 @@ Test(quantize, product) {
   }
   result_deinit(&r);
   free(b), free(balance), free(x);
+}
+
+Test(quantize, scale_and_sum) {
+  cr_expect_eq(quantize_sum_bits(1), 8);
+  cr_expect_eq(quantize_sum_bits(258), 16); /* 32,766 */
+  cr_expect_eq(quantize_sum_bits(259), 17);
+  cr_expect_eq(quantize_sum_bits(QUANTIZE_ROWS_MAX), 24);
+  cr_expect_eq(quantize_scale(1, 3072), 1.0f);
+  cr_expect_eq(quantize_scale(1.0001f, 3072), 1.0625f);
+  cr_expect_eq(quantize_scale(1.97f, 3072), 2.0f);
+  cr_expect(isinf(quantize_scale(NAN, 3072)) && isinf(quantize_scale(INFINITY, 3072)));
+  cr_expect_eq(pack_scale_and_sum(1.0625f, -3, 20), 0x7f100000u | 0xffffd);
+  cr_expect_eq(pack_scale_and_sum(0, 390144, 20), 390144u);
+  cr_expect_eq(pack_scale_of(pack_scale_and_sum(1.0625f, -3, 20), 20), 1.0625f);
 }
 
 Test(quantize, values_without_scale) {

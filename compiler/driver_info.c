@@ -28,17 +28,22 @@ static const struct node *first_user(const struct graph *graph, const struct val
   return NULL;
 }
 
+/* A movement of weights alone that packing does: nothing runs for it. */
+static bool is_packed(const struct compilation *compilation, const struct node *node) {
+  for (int i = 0; i < node->input_count; i++)
+    if (node->inputs[i] != NULL && node->inputs[i]->data == NULL) return false;
+  return node->input_count > 0 && compilation->plan.views[node->outputs[0]->id].memory == MEMORY_NONE;
+}
+
 /* A result keeps its name through the passes, so the first result downstream that still exists belongs to the host. */
 const struct node *driver_fused_into(const struct compilation *compilation, const struct node *original, bool *out_folded) {
   *out_folded = false;
   for (const struct node *node = original; node != NULL; node = first_user(&compilation->original, node->outputs[0])) {
     const struct value *value = graph_find(&compilation->graph, node->outputs[0]->name);
     if (value == NULL) continue;
+    *out_folded = value->data != NULL || (value->producer != NULL && is_packed(compilation, value->producer));
+    if (*out_folded) return NULL;
     if (value->producer != NULL) return value->producer;
-    if (value->data != NULL) {
-      *out_folded = true;
-      return NULL;
-    }
   }
   return NULL;
 }
@@ -189,6 +194,7 @@ static void write_nodes(FILE *stream, const struct compilation *compilation, con
   fputs("\"nodes\":[", stream);
   const char *separator = "\n";
   for (const struct node *node = compilation->graph.first; node != NULL; node = node->next) {
+    if (is_packed(compilation, node)) continue;
     fputs(separator, stream);
     write_node(stream, compilation, hosts, node);
     separator = ",\n";

@@ -60,8 +60,9 @@ Test(bench, account_has_the_phases_of_the_plan) {
   cr_expect_eq(account.arena_bytes, plan->arena_bytes);
   cr_expect_eq(account.batch_max, 4);
   cr_expect_eq(account.group, plan->group);
-  int nodes = 0;
-  for (const struct node *node = compilation.graph.first; node != NULL; node = node->next) nodes++;
+  int nodes = 0; /* without those that only turn weights around, which packing does */
+  for (const struct node *node = compilation.graph.first; node != NULL; node = node->next)
+    nodes += node->op != OP_transpose || node->inputs[0]->data == NULL;
   cr_expect_eq(account.node_count, nodes);
   cr_expect_str_eq(account.outputs[0].shape, "Nx10");
   cr_expect_str_eq(account.inputs[0].shape, "Nx3x32x48");

@@ -95,10 +95,10 @@ int pack_divided(struct planner *p, const struct value *value, const float *bala
 
 /* `value` holds B (k, n), or with `transposed` groups x n rows of k: (groups * n, k...). */
 int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision,
-                const float *balance) {
+                bool hadamard, const float *balance) {
   struct packed packed = {.value = value, .layout = PACK_PANELS, .transposed = transposed, .groups = groups};
   packed.precision = precision;
-  packed.hadamard = precision == PRECISION_INT8;
+  packed.hadamard = hadamard;
   packed.balance = balance;
   int64_t leading = value->shape.dim[0], elements = shape_elements(&value->shape);
   int64_t other = leading == 0 ? 0 : elements / leading;

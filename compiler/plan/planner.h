@@ -34,11 +34,11 @@ void operands_find(struct planner *p);
 
 /* pack.c: the packed constant for `value` in this form, made on first use. */
 int pack_constant(struct planner *p, const struct value *value);
-/* A vector, element i divided by balance[i] unless that is NULL; and panels, in int8 for operand rows that are transformed and
- * divided so. */
+/* A vector, element i divided by balance[i] unless that is NULL; and panels, in int8 for operand rows that are divided so, and
+ * with `hadamard` transformed. */
 int pack_divided(struct planner *p, const struct value *value, const float *balance);
 int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision,
-                const float *balance);
+                bool hadamard, const float *balance);
 
 /* step.c: a new step at the end. */
 struct step *steps_new(struct planner *p, enum step_kind kind, const struct node *node);

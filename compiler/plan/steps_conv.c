@@ -136,7 +136,7 @@ enum status conv_steps(struct planner *p, const struct node *node) {
   c.filters = c.out.shape.dim[1];
   c.taps = shape_elements(&weight->shape) / weight->shape.dim[0];
   c.weight = (struct view){.memory = MEMORY_WEIGHTS, .dtype = DTYPE_F32};
-  c.weight.index = pack_panels(p, weight, true, c.window.group, PRECISION_FP32, NULL);
+  c.weight.index = pack_panels(p, weight, true, c.window.group, PRECISION_FP32, false, NULL);
   if (node->input_count > 2 && node->inputs[2] != NULL) c.bias = place_of(p, node->inputs[2]);
   TRY(c.window.group == 1 && node->outputs[0]->batched == node->inputs[0]->batched ? products(p, &c) : direct(p, &c));
   return step_epilogue(p, node, &c.out, 0);

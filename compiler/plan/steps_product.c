@@ -92,6 +92,29 @@ static enum status add_gemm_terms(struct planner *p, struct step *step, const st
   return STATUS_OK;
 }
 
+/* Whether only movements and elementwise operations are between an image (N, C, H, W) of the graph's inputs and `value`. */
+static bool is_of_pixels(const struct value *value) {
+  while (value->data == NULL && value->producer != NULL && value->producer->input_count > 0) {
+    switch (value->producer->op) {
+    case OP_mat_mul:
+    case OP_gemm:
+    case OP_conv:
+    case OP_attention:
+    case OP_layer_normalization:
+      return false;
+    default:
+      value = value->producer->inputs[0];
+    }
+  }
+  return value->data == NULL && value->shape.rank == 4;
+}
+
+/* Rows of pixels have no outliers, and were 8 bits before: transformed, all of a bright row's light would be one number beside
+ * which the others are small. */
+static bool wants_hadamard(const struct step *step, const struct node *node) {
+  return step->precision == PRECISION_INT8 && (node->prologue_count > 0 || !is_of_pixels(node->inputs[0]));
+}
+
 /* In int8 small products stay bf16: they cost little and average over few errors. So do those too long for a sum. */
 enum precision product_precision(const struct planner *p, const struct node *node) {
   enum { LEAST = 64 };
@@ -129,7 +152,7 @@ static enum status gemm_steps(struct planner *p, const struct node *node, const 
   step->precision = product_precision(p, node);
   const struct node *norm = node->prologue_count > 0 ? node->prologue[0] : NULL;
   const float *balance = norm != NULL && step->precision == PRECISION_INT8 ? int8_balance(p, norm, b, transposed) : NULL;
-  int packed = pack_panels(p, b, transposed, 1, step->precision, balance);
+  int packed = pack_panels(p, b, transposed, 1, step->precision, wants_hadamard(step, node), balance);
   struct view panels = {.memory = MEMORY_WEIGHTS, .index = packed, .dtype = DTYPE_F32};
   step_add_input(step, &panels);
   if (norm != NULL) TRY(add_layer_norm_prologue(p, step, norm, balance));

@@ -111,21 +111,28 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   return stage;
 }
 
+/* Descriptions are made from zeroed memory, so that those of equal members have equal bytes. */
+static bool same_bytes(const void *a, const void *b, size_t size) {
+  return memcmp(a, b, size) == 0;
+}
+
 /* With one image at a time strides from image to image don't matter, and those of a single row don't either: it goes through a
  * kernel that is there for more. */
 static struct rows_desc rows_kernel(struct lowering *l, const struct rows_desc *desc) {
-  struct rows_desc wanted = *desc;
+  struct rows_desc wanted;
+  memcpy(&wanted, desc, sizeof wanted);
   if (l->plan->group > 1) return wanted;
   wanted.x_image_stride = wanted.y_image_stride = 0;
   for (int i = 0; i < l->rows_count; i++) {
-    struct rows_desc same = wanted;
+    struct rows_desc same;
+    memcpy(&same, &wanted, sizeof same);
     const struct rows_desc *other = &l->rows[i];
     if (wanted.rows == 1) {
       same.rows = other->rows;
       same.x_row_stride = other->x_row_stride;
       same.y_row_stride = other->y_row_stride;
     }
-    if (memcmp(&same, other, sizeof same) == 0) return same;
+    if (same_bytes(&same, other, sizeof same)) return same;
   }
   if (l->rows_count < LOWERING_ROWS_MAX) memcpy(&l->rows[l->rows_count++], &wanted, sizeof wanted);
   return wanted;

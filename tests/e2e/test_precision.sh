@@ -17,6 +17,9 @@ for precision in fp32 bf16 int8; do
 done
 check "bf16 is half of fp32" smaller bf16.o fp32.o 2 500000
 check "int8 is a quarter of fp32" smaller int8.o fp32.o 4 800000
+expect 0 "inspect int8" "$vitc" inspect int8.o
+check "rows of pixels are not transformed" grep -q -E ' MatMul +patch_embed.* [0-9]+ scales$' stdout
+check "rows of tokens are" grep -q -E ' MatMul +blocks.0.attn.qkv .* scales, Hadamard ' stdout
 expect 1 "bf16 is not fp32" "$vitc" compare m.json bf16.o --tolerance 2e-5
 expect 0 "a graph alone, in int8" "$vitc" compare m.json --precision int8 --per-node
 check "nodes are listed" grep -q blocks.1.residual2 stdout

@@ -164,9 +164,10 @@ static void write_phases(FILE *stream, struct compilation *compilation) {
             phase->op);
     json_string(stream, phase->name);
     fprintf(stream,
-            ",\"batched\":%s,\"flops\":%" PRId64 ",\"read_bytes\":%" PRId64 ",\"write_bytes\":%" PRId64
+            ",\"precision\":\"%s\",\"batched\":%s,\"flops\":%" PRId64 ",\"read_bytes\":%" PRId64 ",\"write_bytes\":%" PRId64
             ",\"shared_bytes\":%" PRId64 "}",
-            phase->batched ? "true" : "false", phase->flops, phase->read_bytes, phase->write_bytes, phase->shared_bytes);
+            phase->precision, phase->batched ? "true" : "false", phase->flops, phase->read_bytes, phase->write_bytes,
+            phase->shared_bytes);
   }
   fputs("\n],\n", stream);
 }

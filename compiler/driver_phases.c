@@ -125,6 +125,11 @@ static const struct value *phase_constant(const struct plan *plan, const struct 
   return step->kind == STEP_GEMM || step->kind == STEP_CONV ? plan->packed[step->inputs[1].index].value : NULL;
 }
 
+/* STEP_CONVERT's is of what it writes. */
+static enum precision product_precision_of(const struct step *step) {
+  return step->kind == STEP_GEMM || step->kind == STEP_ATTENTION ? step->precision : PRECISION_FP32;
+}
+
 int driver_phases(struct compilation *compilation, struct account_phase **out_phases) {
   const struct plan *plan = &compilation->plan;
   struct account_phase *phases =
@@ -141,6 +146,7 @@ int driver_phases(struct compilation *compilation, struct account_phase **out_ph
       struct account_phase *phase = &phases[count++];
       *phase =
           (struct account_phase){.step = i, .kind = kinds[k], .op = op_info(step->node->op)->name, .batched = step->batched};
+      phase->precision = precision_name(last ? product_precision_of(step) : PRECISION_FP32);
       phase->name = phase_name(step->node, phase_constant(plan, step, is_layer_norm), &compilation->arena);
       if (last) {
         main_work(phase, plan, step);

@@ -40,15 +40,6 @@ static const struct option_row rows[] = {
 };
 #undef AT
 
-/* Operations of one image in the compiler's account, where the first of each key is the whole model's: those that are computed
- * ("flops"), or those of the model as given, with the rows that no output needs ("flops_as_given"). */
-static double flops_of(const vitc_model *model, const char *key) {
-  const char *at = model->info != NULL ? strstr(model->info, key) : NULL;
-  return at != NULL ? strtod(at + strlen(key), NULL) : 0;
-}
-
-static const char computed[] = "\"flops\":", as_given[] = "\"flops_as_given\":";
-
 /* As the kernel names it, or "". */
 static void cpu_name(char *name, size_t size) {
   FILE *file = fopen("/proc/cpuinfo", "r");
@@ -63,30 +54,53 @@ static void cpu_name(char *name, size_t size) {
 }
 
 struct figures {
-  double minimum, median, p99, images, gflops, gflops_as_given, peak, peak_median, share, share_median, share_as_given;
+  double minimum, median, p99, images, gflops, gflops_as_given, share, share_median, share_as_given;
+  double peaks[ARITHMETIC_COUNT], peaks_median[ARITHMETIC_COUNT]; /* operations a second */
+  double ms_at_peaks;
   char cpu[128];
 };
 
-static struct figures summarize(const struct timings *timings, const vitc_model *model, uint32_t batch) {
+static struct figures summarize(const struct timings *timings, uint32_t batch) {
+  const struct operations *operations = timings->operations;
+  double flops = operations_sum(operations->image);
   struct figures figures = {.minimum = timings->milliseconds[0],
                             .median = quantile(timings->milliseconds, timings->count, 0.5),
-                            .p99 = quantile(timings->milliseconds, timings->count, 0.99),
-                            .peak = timings->peaks[timings->round_count - 1] / 1e9,
-                            .peak_median = quantile(timings->peaks, timings->round_count, 0.5) / 1e9};
+                            .p99 = quantile(timings->milliseconds, timings->count, 0.99)};
   cpu_name(figures.cpu, sizeof figures.cpu);
+  peaks_quantile(timings, 1, figures.peaks);
+  peaks_quantile(timings, 0.5, figures.peaks_median);
   figures.images = batch / figures.median * 1e3;
-  figures.gflops = flops_of(model, computed) * batch / figures.median / 1e6;
-  figures.gflops_as_given = flops_of(model, as_given) * batch / figures.median / 1e6;
+  figures.gflops = flops * batch / figures.median / 1e6;
+  figures.gflops_as_given = operations->as_given * batch / figures.median / 1e6;
   /* Best against best: what disturbs a shared machine only ever makes it slower. */
-  double best = figures.peak > 0 ? figures.median / figures.minimum / figures.peak : 0;
-  figures.share = best * figures.gflops;
-  figures.share_median = figures.peak_median > 0 ? figures.gflops / figures.peak_median : 0;
-  figures.share_as_given = best * figures.gflops_as_given;
+  figures.ms_at_peaks = operations_seconds(operations->image, figures.peaks) * batch * 1e3;
+  figures.share = figures.ms_at_peaks / figures.minimum;
+  figures.share_median = operations_seconds(operations->image, figures.peaks_median) * batch * 1e3 / figures.median;
+  figures.share_as_given = flops > 0 ? figures.share * operations->as_given / flops : 0;
   return figures;
 }
 
 static const char *level_name(const struct machine *machine) {
   return machine->level != NULL ? machine->level->name : "none";
+}
+
+static bool is_mixed(const struct timings *timings) {
+  int count = 0;
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) count += timings->operations->image[i] > 0;
+  return count > 1;
+}
+
+/* The model's own first. */
+static void print_peaks(const struct figures *figures, const struct timings *timings) {
+  const double *image = timings->operations->image, flops = operations_sum(image);
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) {
+    int at = i == 0 ? (int)timings->own_arithmetic : i <= (int)timings->own_arithmetic ? i - 1 : i;
+    if (timings->peaks[at] == NULL) continue;
+    printf("%-12s %.1f GFLOP/s best, %.1f median, of %s multiply-adds measured between the runs", i == 0 ? "peak" : "",
+           figures->peaks[at] / 1e9, figures->peaks_median[at] / 1e9, arithmetic_name((enum arithmetic)at));
+    if (is_mixed(timings)) printf("; %.2f%% of the operations", 100 * image[at] / flops);
+    putchar('\n');
+  }
 }
 
 static void print_text(const struct figures *figures, const struct timings *timings, const struct machine *machine,
@@ -97,10 +111,9 @@ static void print_text(const struct figures *figures, const struct timings *timi
   printf("CPU          %s\n", figures->cpu);
   printf("latency      min %.3f ms, median %.3f ms, p99 %.3f ms\n", figures->minimum, figures->median, figures->p99);
   printf("throughput   %.2f images/s, %.1f GFLOP/s (at the median)\n", figures->images, figures->gflops);
-  printf("peak         %.1f GFLOP/s best, %.1f median, of %s multiply-adds measured between the runs\n", figures->peak,
-         figures->peak_median, precision_name(timings->peak_precision));
-  printf("share        %.1f%% at the min, of the best peak; %.1f%% at the median, of the median peak\n", 100 * figures->share,
-         100 * figures->share_median);
+  print_peaks(figures, timings);
+  printf("share        %.1f%% at the min, of the best peak; %.1f%% at the median, of the median peak%s\n", 100 * figures->share,
+         100 * figures->share_median, is_mixed(timings) ? "; each operation of its own" : "");
   printf("as given     %.1f GFLOP/s, %.1f%% of the best peak at the min, counting also what no output needs\n",
          figures->gflops_as_given, 100 * figures->share_as_given);
   printf("peak memory  %.1f MiB, of it %.1f MiB arena and %.1f MiB weights\n", timings->memory / 0x1p20,
@@ -110,6 +123,20 @@ static void print_text(const struct figures *figures, const struct timings *timi
 static void print_member(const char *name, double number) {
   printf(",\"%s\":", name);
   json_number(stdout, number);
+}
+
+static void print_json_peaks(const struct figures *figures, const struct timings *timings) {
+  const char *separator = ",\"peaks\":{";
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) {
+    if (timings->peaks[i] == NULL) continue;
+    printf("%s\"%s\":{\"gflop_per_image\":", separator, arithmetic_name((enum arithmetic)i));
+    json_number(stdout, timings->operations->image[i] / 1e9);
+    print_member("peak_gflops", figures->peaks[i] / 1e9);
+    print_member("peak_median_gflops", figures->peaks_median[i] / 1e9);
+    putchar('}');
+    separator = ",";
+  }
+  putchar('}');
 }
 
 static void print_json(const struct figures *figures, const struct timings *timings, const struct machine *machine,
@@ -127,13 +154,16 @@ static void print_json(const struct figures *figures, const struct timings *timi
   print_member("median_ms", figures->median);
   print_member("p99_ms", figures->p99);
   print_member("images_per_second", figures->images);
-  print_member("gflop_per_image", flops_of(model, computed) / 1e9);
-  print_member("gflop_per_image_as_given", flops_of(model, as_given) / 1e9);
+  print_member("gflop_per_image", operations_sum(timings->operations->image) / 1e9);
+  print_member("gflop_per_image_as_given", timings->operations->as_given / 1e9);
   print_member("gflops", figures->gflops);
   print_member("gflops_as_given", figures->gflops_as_given);
-  printf(",\"peak_precision\":\"%s\"", precision_name(timings->peak_precision));
-  print_member("peak_gflops", figures->peak);
-  print_member("peak_median_gflops", figures->peak_median);
+  const enum arithmetic own = timings->own_arithmetic;
+  printf(",\"peak_precision\":\"%s\"", arithmetic_name(own));
+  print_member("peak_gflops", figures->peaks[own] / 1e9);
+  print_member("peak_median_gflops", figures->peaks_median[own] / 1e9);
+  print_json_peaks(figures, timings);
+  print_member("ms_at_peaks", figures->ms_at_peaks);
   print_member("share_of_peak", figures->share);
   print_member("share_of_peak_at_median", figures->share_median);
   print_member("share_of_peak_as_given", figures->share_as_given);
@@ -143,7 +173,7 @@ static void print_json(const struct figures *figures, const struct timings *timi
 
 static void print(const struct options *options, const struct machine *machine, const struct timings *timings,
                   const struct account *account, uint32_t batch) {
-  struct figures figures = summarize(timings, &machine->loaded.model, batch);
+  struct figures figures = summarize(timings, batch);
   struct arena arena;
   struct profile profile;
   arena_init(&arena);
@@ -156,18 +186,21 @@ static void print(const struct options *options, const struct machine *machine, 
 
 static enum status measure_and_print(const struct options *options, struct machine *machine, const struct feed *feed,
                                      struct results *results, struct diag *diag) {
-  const struct bench_limits limits = {.seconds = options->seconds, .runs = (size_t)options->runs};
   const char *object = machine->loaded.object.path;
-  struct account account = {.phase_count = 0};
-  if (options->per_op) {
-    if (machine->profiled == NULL)
-      return diag_fail(diag, STATUS_USAGE, "%s: has no time stamps for --per-op: compile it with 'vitc compile --profile'",
-                       object);
-    TRY(account_read(object, machine->loaded.model.info, &machine->loaded.arena, &account, diag));
-  }
+  struct account account;
+  struct operations operations;
   struct timings timings;
+  if (options->per_op && machine->profiled == NULL)
+    return diag_fail(diag, STATUS_USAGE, "%s: has no time stamps for --per-op: compile it with 'vitc compile --profile'",
+                     object);
+  TRY(account_read(object, machine->loaded.model.info, &machine->loaded.arena, &account, diag));
+  TRY(operations_of(object, &account, machine->level, &machine->loaded.arena, &operations, diag));
+  const struct bench_request request = {.seconds = options->seconds,
+                                        .runs = (size_t)options->runs,
+                                        .operations = &operations,
+                                        .phase_count = options->per_op ? account.phase_count : 0};
   progress_begin("measuring");
-  enum status status = measure_timings(machine, feed, results, &limits, account.phase_count, &timings, diag);
+  enum status status = measure_timings(machine, feed, results, &request, &timings, diag);
   progress_end();
   if (status == STATUS_OK) print(options, machine, &timings, &account, feed->batch);
   timings_free(&timings);
@@ -235,18 +268,25 @@ const struct command bench_command = {
     .summary = "measure a compiled model's speed and its share of the machine's peak",
     .details =
         "Runs a compiled model again and again and prints latency, images a second, GFLOP/s, the share of the peak of this\n"
-        "machine (a loop of the model's precision's own multiply-adds on registers, measured on as many threads between the\n"
-        "runs) and the peak resident memory of the process. A graph is compiled first, for this run alone. What disturbs a\n"
+        "machine and the peak resident memory of the process. A graph is compiled first, for this run alone. What disturbs a\n"
         "shared machine only makes it slower: the min of the latency over the best peak is what the code can do. --runs 500\n"
         "gives a p99 that means something.\n\n"
+        "The peak of a precision is a loop of its multiply-adds on registers, measured on as many threads between the runs. "
+        "The\n"
+        "share is the time that all operations would take at the peak of what each is executed in, over the time that they\n"
+        "took: int8 products in int8, or in int16 where the CPU level has no products of bytes; bf16 ones, attention's of an\n"
+        "int8 model too, in bf16, or in fp32 where the level widens them; everything that is not a product in fp32.\n\n"
         "GFLOP/s count what is computed: two operations for each multiply-add of a product (as many rows as really are\n"
         "computed), five for each element of a normalisation or softmax, one for other arithmetic.\n\n"
         "--per-op prints for each phase (one parallel loop: a product with all that was fused into it, the normalisation\n"
         "before it, attention) the median over the runs of its time, read from the time stamp counter before and after it,\n"
         "so with the start of the threads and the wait for the last one; its GFLOP/s, where what is fused into a product is\n"
-        "not counted; and GB/s of what it has to read and write once: activations of every image, weights once a group of\n"
-        "images. Both are compared with the median of the peak and of the speed of reading memory that no cache holds; what\n"
-        "caches hold can be faster. Then phases that are alike in all layers are summed. 'Outside of phases' is all else\n"
+        "not counted, and the precision that these are executed in; and GB/s of what it has to read and write once: "
+        "activations\n"
+        "of every image, weights once a group of images. Both are compared with the median of that precision's peak and of "
+        "the\n"
+        "speed of reading memory that no cache holds; what caches hold can be faster. Then phases that are alike in all layers "
+        "are summed. 'Outside of phases' is all else\n"
         "between the call and its return. The object must come from 'vitc compile --profile'.",
     .operands_min = 1,
     .operands_max = 1,

@@ -32,6 +32,11 @@ double quantile(const double *sorted, size_t count, double share) {
   return sorted[at < count ? at : count - 1];
 }
 
+void peaks_quantile(const struct timings *timings, double share, double out_peaks[ARITHMETIC_COUNT]) {
+  for (int i = 0; i < ARITHMETIC_COUNT; i++)
+    out_peaks[i] = timings->peaks[i] != NULL ? quantile(timings->peaks[i], timings->round_count, share) : 0;
+}
+
 /* Peak resident memory of this process in bytes, or 0. */
 static double peak_memory(void) {
   FILE *file = fopen("/proc/self/status", "r");
@@ -84,38 +89,54 @@ static enum status measure_run(struct session *session, struct diag *diag) {
   return status;
 }
 
+/* A short look at each peak, one after the other, so that what one arithmetic does to the clock is its own. */
+static void measure_peaks(const struct session *session, const vitc_parallel *parallel, double seconds) {
+  const struct timings *timings = session->timings;
+  for (int i = 0; i < ARITHMETIC_COUNT; i++)
+    if (timings->peaks[i] != NULL)
+      timings->peaks[i][timings->round_count] =
+          measure_peak(parallel, peak_work_of(session->machine->level, (enum arithmetic)i), seconds);
+}
+
 /* Rounds of some inferences and a short look at the peaks. */
-static enum status measure_rounds(struct session *session, const struct bench_limits *limits, struct diag *diag) {
+static enum status measure_rounds(struct session *session, const struct bench_request *request, struct diag *diag) {
   const double round_seconds = 0.25, peak_seconds = 0.02;
   const struct machine *machine = session->machine;
   const vitc_parallel *parallel = machine->pool != NULL ? &machine->parallel : NULL;
   struct timings *timings = session->timings;
-  peak_work work = peak_work_of(machine->level, machine_precision(machine), &timings->peak_precision);
-  size_t limit = limits->runs > 0 ? limits->runs : BENCH_RUNS_MAX;
+  size_t limit = request->runs > 0 ? request->runs : BENCH_RUNS_MAX;
   double begin = seconds_now();
   while (timings->count < limit && timings->round_count < BENCH_RUNS_MAX) {
-    size_t round = timings->round_count++;
-    timings->peaks[round] = measure_peak(parallel, work, peak_seconds);
-    timings->bandwidths[round] =
+    measure_peaks(session, parallel, peak_seconds);
+    timings->bandwidths[timings->round_count] =
         session->buffer.bytes != NULL ? measure_bandwidth(parallel, &session->buffer, peak_seconds) : 0;
+    timings->round_count++;
     TRY(machine_run(machine, session->feed, session->results, diag)); /* back to the model's caches and branches */
     double start = seconds_now(), now = start;
     while (timings->count < limit && now - start < round_seconds) {
       TRY(measure_run(session, diag));
       now = seconds_now();
     }
-    if (limits->runs == 0 && timings->count >= RUNS_MIN && now - begin >= limits->seconds) break;
+    if (request->runs == 0 && timings->count >= RUNS_MIN && now - begin >= request->seconds) break;
   }
   return STATUS_OK;
 }
 
-static enum status measure(struct session *session, const struct bench_limits *limits, struct diag *diag) {
-  struct timings *timings = session->timings;
+static enum status allocate(struct timings *timings, struct diag *diag) {
   timings->milliseconds = malloc(BENCH_RUNS_MAX * sizeof(double));
-  timings->peaks = malloc(BENCH_RUNS_MAX * sizeof(double));
   timings->bandwidths = malloc(BENCH_RUNS_MAX * sizeof(double));
-  if (timings->milliseconds == NULL || timings->peaks == NULL || timings->bandwidths == NULL)
-    return diag_fail(diag, STATUS_SYSTEM, "out of memory");
+  bool allocated = timings->milliseconds != NULL && timings->bandwidths != NULL;
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) {
+    if (i != (int)timings->own_arithmetic && timings->operations->image[i] <= 0) continue;
+    timings->peaks[i] = malloc(BENCH_RUNS_MAX * sizeof(double));
+    allocated &= timings->peaks[i] != NULL;
+  }
+  return allocated ? STATUS_OK : diag_fail(diag, STATUS_SYSTEM, "out of memory");
+}
+
+static enum status measure(struct session *session, const struct bench_request *request, struct diag *diag) {
+  struct timings *timings = session->timings;
+  TRY(allocate(timings, diag));
   TRY(machine_run(session->machine, session->feed, session->results, diag)); /* touches every page */
   timings->memory = peak_memory();
   if (timings->phase_count > 0) {
@@ -126,28 +147,29 @@ static enum status measure(struct session *session, const struct bench_limits *l
   }
   double start = seconds_now();
   uint64_t first = ticks_now();
-  TRY(measure_rounds(session, limits, diag));
+  TRY(measure_rounds(session, request, diag));
   uint64_t ticks = ticks_now() - first;
   timings->ns_per_tick = ticks > 0 ? (seconds_now() - start) * 1e9 / (double)ticks : 0;
   sort_doubles(timings->milliseconds, timings->count);
-  sort_doubles(timings->peaks, timings->round_count);
+  for (int i = 0; i < ARITHMETIC_COUNT; i++)
+    if (timings->peaks[i] != NULL) sort_doubles(timings->peaks[i], timings->round_count);
   sort_doubles(timings->bandwidths, timings->round_count);
   return STATUS_OK;
 }
 
 enum status measure_timings(struct machine *machine, const struct feed *feed, struct results *results,
-                            const struct bench_limits *limits, int phase_count, struct timings *out_timings,
-                            struct diag *diag) {
-  *out_timings = (struct timings){.phase_count = phase_count};
+                            const struct bench_request *request, struct timings *out_timings, struct diag *diag) {
+  *out_timings = (struct timings){.phase_count = request->phase_count, .operations = request->operations};
+  if (machine->level != NULL) out_timings->own_arithmetic = target_arithmetic(machine->level, machine_precision(machine));
   struct session session = {.machine = machine, .feed = feed, .results = results, .timings = out_timings};
-  enum status status = measure(&session, limits, diag);
+  enum status status = measure(&session, request, diag);
   read_buffer_deinit(&session.buffer);
   return status;
 }
 
 void timings_free(struct timings *timings) {
   free(timings->milliseconds);
-  free(timings->peaks);
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) free(timings->peaks[i]);
   free(timings->bandwidths);
   free(timings->ticks);
   *timings = (struct timings){.count = 0};

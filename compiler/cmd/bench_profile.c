@@ -33,7 +33,7 @@ static void finish(struct phase_figures *figures, const struct timings *timings,
   figures->share = ratio(figures->ms, total_ms);
   figures->gflops = ratio(figures->flops / 1e6, figures->ms);
   figures->gbps = ratio(figures->bytes / 1e6, figures->ms);
-  figures->of_peak = ratio(figures->gflops * 1e9, quantile(timings->peaks, timings->round_count, 0.5));
+  figures->of_peak = ratio(figures->ms_at_peak, figures->ms);
   figures->of_read = ratio(figures->gbps * 1e9, quantile(timings->bandwidths, timings->round_count, 0.5));
 }
 
@@ -44,9 +44,21 @@ static void work_of(const struct account_phase *phase, int64_t group, uint32_t b
   out->bytes = (double)(phase->read_bytes + phase->write_bytes) * times + (double)phase->shared_bytes * groups;
 }
 
+/* Adds a phase's figures; work of two kinds of arithmetic is mixed. */
+static void add_work(struct phase_figures *sum, const struct phase_figures *phase) {
+  if (sum->flops <= 0)
+    sum->executed_in = phase->executed_in;
+  else if (phase->flops > 0 && strcmp(sum->executed_in, phase->executed_in) != 0)
+    sum->executed_in = "mixed";
+  sum->flops += phase->flops;
+  sum->bytes += phase->bytes;
+  sum->ms_at_peak += phase->ms_at_peak;
+}
+
 static bool alike(const struct account_phase *a, const struct account_phase *b, const char *a_kind, const char *b_kind) {
-  return strcmp(a->kind, b->kind) == 0 && strcmp(a_kind, b_kind) == 0 && a->flops == b->flops &&
-         a->read_bytes == b->read_bytes && a->write_bytes == b->write_bytes && a->shared_bytes == b->shared_bytes;
+  return strcmp(a->kind, b->kind) == 0 && strcmp(a_kind, b_kind) == 0 && strcmp(a->precision, b->precision) == 0 &&
+         a->flops == b->flops && a->read_bytes == b->read_bytes && a->write_bytes == b->write_bytes &&
+         a->shared_bytes == b->shared_bytes;
 }
 
 static int longest_first(const void *a, const void *b) {
@@ -73,8 +85,7 @@ static void make_kinds(const struct account *account, struct arena *arena, struc
     }
     kind->count++;
     kind->ms += phase->ms;
-    kind->flops += phase->flops;
-    kind->bytes += phase->bytes;
+    add_work(kind, phase);
   }
 }
 
@@ -84,18 +95,21 @@ void profile_make(const struct timings *timings, const struct account *account, 
   struct profile profile = {.phase_count = account->phase_count,
                             .phases = arena_array(arena, count + 1, sizeof *profile.phases),
                             .kinds = arena_array(arena, count + 1, sizeof *profile.kinds)};
-  double *scratch = arena_array(arena, timings->count, sizeof *scratch);
-  profile.total = (struct phase_figures){.kind = "", .name = "total", .count = account->phase_count};
+  double *scratch = arena_array(arena, timings->count, sizeof *scratch), peaks[ARITHMETIC_COUNT];
+  peaks_quantile(timings, 0.5, peaks);
+  profile.total = (struct phase_figures){.kind = "", .name = "total", .executed_in = "", .count = account->phase_count};
   profile.total.ms = column_median(timings, account->phase_count, scratch);
   for (int i = 0; i < account->phase_count; i++) {
     const struct account_phase *phase = &account->phases[i];
+    enum arithmetic arithmetic = timings->operations->of_phases[i];
     struct phase_figures *figures = &profile.phases[i];
-    *figures = (struct phase_figures){.kind = phase->kind, .name = phase->name, .count = 1};
+    *figures = (struct phase_figures){
+        .kind = phase->kind, .name = phase->name, .executed_in = arithmetic_name(arithmetic), .count = 1};
     figures->ms = column_median(timings, i, scratch);
     work_of(phase, account->group, batch, figures);
+    figures->ms_at_peak = ratio(figures->flops * 1e3, peaks[arithmetic]);
     finish(figures, timings, profile.total.ms);
-    profile.total.flops += figures->flops;
-    profile.total.bytes += figures->bytes;
+    add_work(&profile.total, figures);
   }
   finish(&profile.total, timings, profile.total.ms);
   profile.outside_ms = outside_median(timings, scratch);
@@ -107,7 +121,8 @@ void profile_make(const struct timings *timings, const struct account *account, 
 }
 
 static void print_heading(const char *what) {
-  printf("\n%-14s %-40s %10s %6s %9s %8s %8s %8s\n", what, "layer", "ms", "time", "GFLOP/s", "of peak", "GB/s", "of read");
+  printf("\n%-14s %-40s %10s %6s %9s %5s %8s %8s %8s\n", what, "layer", "ms", "time", "GFLOP/s", "in", "of peak", "GB/s",
+         "of read");
 }
 
 static void print_row(const struct phase_figures *figures) {
@@ -116,9 +131,9 @@ static void print_row(const struct phase_figures *figures) {
   snprintf(name, sizeof name, several ? "%s x%d" : "%s", figures->name, figures->count);
   printf("%-14s %-40s %10.4f %5.1f%%", figures->kind, name, figures->ms, 100 * figures->share);
   if (figures->flops > 0)
-    printf(" %9.1f %7.1f%%", figures->gflops, 100 * figures->of_peak);
+    printf(" %9.1f %5s %7.1f%%", figures->gflops, figures->executed_in, 100 * figures->of_peak);
   else
-    printf(" %9s %8s", "-", "-");
+    printf(" %9s %5s %8s", "-", "-", "-");
   printf(" %8.2f %7.1f%%\n", figures->gbps, 100 * figures->of_read);
 }
 
@@ -146,6 +161,7 @@ static void print_json_row(const struct phase_figures *figures) {
   member("share", figures->share);
   member("flops", figures->flops);
   member("gflops", figures->gflops);
+  printf(",\"peak_precision\":\"%s\"", figures->executed_in);
   member("share_of_peak", figures->of_peak);
   member("bytes", figures->bytes);
   member("gbps", figures->gbps);

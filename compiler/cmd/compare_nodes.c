@@ -13,14 +13,6 @@ enum { CHUNK_ELEMENTS = 1 << 27 };
 
 /* ---- precisions */
 
-static bool parse_precision(const char *name, enum precision *out_precision) {
-  for (int i = 0; i < PRECISION_COUNT; i++) {
-    *out_precision = (enum precision)i;
-    if (strcmp(precision_name(*out_precision), name) == 0) return true;
-  }
-  return false;
-}
-
 static const struct account_product *product_named(const struct account_product *products, int count, const char *name) {
   for (int i = 0; i < count; i++)
     if (strcmp(products[i].name, name) == 0) return &products[i];
@@ -53,7 +45,7 @@ enum status account_precisions(const char *file, const struct account *account, 
   driver->precision = PRECISION_FP32;
   for (int i = 0; i < account->product_count; i++) {
     choices[i].result = account->products[i].name;
-    if (!parse_precision(account->products[i].precision, &choices[i].precision))
+    if (!precision_named(account->products[i].precision, &choices[i].precision))
       return diag_fail(diag, STATUS_INPUT, "%s: its product '%s' is in an unknown precision '%s'", file,
                        account->products[i].name, account->products[i].precision);
     if (choices[i].precision > driver->precision) driver->precision = choices[i].precision;
@@ -76,7 +68,7 @@ static enum status fuse(const struct node_request *request, struct compilation *
   struct plan_choice *choices = arena_array(&fused->arena, (size_t)*out_count + 1, sizeof *choices);
   for (int i = 0; i < *out_count; i++) {
     choices[i].result = (*out_products)[i].name;
-    if (!parse_precision((*out_products)[i].precision, &choices[i].precision)) choices[i].precision = PRECISION_FP32;
+    if (!precision_named((*out_products)[i].precision, &choices[i].precision)) choices[i].precision = PRECISION_FP32;
   }
   *out_plan =
       (struct plan_options){.batch_max = 1, .precision = driver.precision, .choices = choices, .choice_count = *out_count};

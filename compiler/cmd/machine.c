@@ -72,9 +72,8 @@ enum status machine_open(const char *path, const struct machine_options *options
 }
 
 enum precision machine_precision(const struct machine *machine) {
-  for (int precision = PRECISION_COUNT - 1; precision > 0; precision--)
-    if (strcmp(machine->loaded.model.precision, precision_name((enum precision)precision)) == 0)
-      return (enum precision)precision;
+  enum precision precision;
+  if (precision_named(machine->loaded.model.precision, &precision)) return precision;
   return strcmp(machine->loaded.model.precision, "mixed") == 0 ? PRECISION_INT8 : PRECISION_FP32;
 }
 

@@ -20,6 +20,8 @@ enum { LOOPS = 4096, DOT_LOOPS = 1024, TILE_LOOPS = 256, CHAINS = 12 };
 #define FMA(sum) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+v"(sum) : "v"(a), "v"(b));
 #define DOT_BF16(sum) __asm__ volatile("vdpbf16ps %1, %2, %0" : "+v"(sum) : "v"(a), "v"(b));
 #define DOT_INT8(sum) __asm__ volatile("vpdpbusd %1, %2, %0" : "+v"(sum) : "v"(a), "v"(b));
+#define DOT_INT16(sum) \
+  __asm__ volatile("vpmaddwd %2, %3, %1\n\tvpsubd %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(a), "x"(b));
 #define DOT_INT8_VEX(sum) __asm__ volatile("%{vex%} vpdpbusd %1, %2, %0" : "+x"(sum) : "x"(a), "x"(b));
 
 __attribute__((target("avx2,fma"))) static double work_avx2(void) {
@@ -68,6 +70,16 @@ __attribute__((target("avx2"))) static double work_int8_avx(void) {
   return (double)(2 * 32 * CHAINS * LOOPS);
 }
 
+/* As emit_dot_int16: the products' sum and the running one are two instructions. */
+__attribute__((target("avx2"))) static double work_int16(void) {
+  __m256i a = _mm256_set1_epi32(0x00fe007f), b = a, products;
+  CHAINS_OF(__m256i, a);
+  for (int i = 0; i < LOOPS; i++) {
+    EACH_CHAIN(DOT_INT16)
+  }
+  return (double)(2 * 16 * CHAINS * LOOPS);
+}
+
 /* Tiles 4 and 5 hold operands that are not zero, at which the clock would be higher than with a model's; 6 and 7 nothing, so
  * that enough registers are left where two threads share a core (emit_gemm_amx.c). Latency 52 at one in 16 cycles: 4 chains. */
 static void tiles_begin(void) {
@@ -102,20 +114,21 @@ static double work_tiles_int8(void) {
   return (double)(2 * 16 * 16 * 64 * 4 * TILE_LOOPS);
 }
 
-peak_work peak_work_of(const struct target_level *level, enum precision precision, enum precision *out_what) {
-  *out_what = PRECISION_FP32;
-  if (level == NULL) return NULL;
-  bool has_dot = precision == PRECISION_BF16 ? level->dot_bf16 : precision == PRECISION_INT8 && level->dot_int8;
-  if (!has_dot) return level->lanes == 16 ? work_avx512 : work_avx2;
-  *out_what = precision;
-  if (level->tiles) return precision == PRECISION_BF16 ? work_tiles_bf16 : work_tiles_int8;
-  if (precision == PRECISION_BF16) return work_bf16;
+static peak_work dot_work(const struct target_level *level, enum arithmetic arithmetic) {
+  if (level->tiles) return arithmetic == ARITHMETIC_BF16 ? work_tiles_bf16 : work_tiles_int8;
+  if (arithmetic == ARITHMETIC_BF16) return work_bf16;
   return level->lanes == 16 ? work_int8 : work_int8_avx;
 }
+
+peak_work peak_work_of(const struct target_level *level, enum arithmetic arithmetic) {
+  if (level == NULL) return NULL;
+  if (arithmetic == ARITHMETIC_FP32) return level->lanes == 16 ? work_avx512 : work_avx2;
+  if (arithmetic == ARITHMETIC_INT16) return work_int16;
+  return dot_work(level, arithmetic);
+}
 #else
-peak_work peak_work_of(const struct target_level *level, enum precision precision, enum precision *out_what) {
-  (void)level, (void)precision;
-  *out_what = PRECISION_FP32;
+peak_work peak_work_of(const struct target_level *level, enum arithmetic arithmetic) {
+  (void)level, (void)arithmetic;
   return NULL;
 }
 #endif

@@ -7,9 +7,8 @@
 /* Runs for some microseconds and returns the operations that it did, two for each product. */
 typedef double (*peak_work)(void);
 
-/* For the products of a precision in the code of a level, which the caller has checked that this CPU, and with tiles this
- * process, may run; NULL for no level. out_what: the instruction's precision, "bf16": fp32 where the level has none of its own.
- */
-peak_work peak_work_of(const struct target_level *level, enum precision precision, enum precision *out_what);
+/* The fastest multiply-adds of an arithmetic in the code of a level, which the caller has checked that this CPU, and with tiles
+ * this process, may run and which computes in it (target_arithmetic, or fp32); NULL for no level. */
+peak_work peak_work_of(const struct target_level *level, enum arithmetic arithmetic);
 
 #endif

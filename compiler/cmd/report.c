@@ -77,15 +77,18 @@ static enum status measure_time(const struct invocation *invocation, struct repo
   const struct options *options = invocation->options;
   struct machine *machine = &report->machine;
   if (report->object == NULL || machine->profiled == NULL || report->account.phase_count == 0) return STATUS_OK;
-  const struct bench_limits limits = {.seconds = options->seconds, .runs = (size_t)options->runs};
+  struct arena *arena = &report->compilation.arena;
+  const struct bench_request request = {.seconds = options->seconds,
+                                        .runs = (size_t)options->runs,
+                                        .operations = &report->operations,
+                                        .phase_count = report->account.phase_count};
+  TRY(operations_of(report->object, &report->account, machine->level, arena, &report->operations, invocation->diag));
   struct feed first = *feed;
   struct results results = {.batch = 0};
   first.batch = 1;
   enum status status = results_alloc(&machine->loaded.model, report->object, 1, &results, invocation->diag);
-  if (status == STATUS_OK)
-    status =
-        measure_timings(machine, &first, &results, &limits, report->account.phase_count, &report->timings, invocation->diag);
-  if (status == STATUS_OK) profile_make(&report->timings, &report->account, 1, &report->compilation.arena, &report->profile);
+  if (status == STATUS_OK) status = measure_timings(machine, &first, &results, &request, &report->timings, invocation->diag);
+  if (status == STATUS_OK) profile_make(&report->timings, &report->account, 1, arena, &report->profile);
   results_free(&results);
   return status;
 }

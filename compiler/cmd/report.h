@@ -14,6 +14,7 @@ struct report {
   struct node_comparison nodes;   /* errors and ranges */
   const char *pixels;             /* what they were measured on */
   uint32_t images;
+  struct operations operations;
   struct timings timings; /* phase_count 0: not measured */
   struct profile profile;
 };

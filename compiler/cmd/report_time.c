@@ -53,7 +53,7 @@ static void strip(FILE *page, const struct report *report) {
 /* ---- roofline: logarithmic axes */
 
 struct roofline {
-  double peak, bandwidth; /* FLOP/s and bytes/s, medians */
+  double peaks[ARITHMETIC_COUNT], bandwidth; /* FLOP/s and bytes/s, medians; 0: no operations in it */
   double x_low, x_high, y_low, y_high;
 };
 
@@ -75,11 +75,18 @@ static bool on_roofline(const struct phase_figures *figures) {
 
 static struct roofline roofline_of(const struct report *report) {
   const struct timings *timings = &report->timings;
-  struct roofline r = {.peak = quantile(timings->peaks, timings->round_count, 0.5),
-                       .bandwidth = quantile(timings->bandwidths, timings->round_count, 0.5)};
-  double ridge = r.bandwidth > 0 ? r.peak / r.bandwidth : 1;
-  r.x_low = r.x_high = ridge;
-  r.y_low = r.y_high = r.peak / 1e9;
+  struct roofline r = {
+      .bandwidth = quantile(timings->bandwidths, timings->round_count, 0.5), .x_low = INFINITY, .y_low = INFINITY};
+  peaks_quantile(timings, 0.5, r.peaks);
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) {
+    if (timings->operations->image[i] <= 0 && i != (int)timings->own_arithmetic) r.peaks[i] = 0;
+    if (!(r.peaks[i] > 0)) continue;
+    double ridge = r.bandwidth > 0 ? r.peaks[i] / r.bandwidth : 1;
+    r.x_low = fmin(r.x_low, ridge);
+    r.x_high = fmax(r.x_high, ridge);
+    r.y_low = fmin(r.y_low, r.peaks[i] / 1e9);
+    r.y_high = fmax(r.y_high, r.peaks[i] / 1e9);
+  }
   for (int i = 0; i < report->profile.kind_count; i++) {
     const struct phase_figures *figures = &report->profile.kinds[i];
     if (!on_roofline(figures)) continue;
@@ -112,15 +119,15 @@ static void draw_roofline_axes(FILE *page, const struct roofline *r) {
           LEFT + PLOT_WIDTH / 2, TOP + PLOT_HEIGHT + 32, 2);
 }
 
-static void draw_roof(FILE *page, const struct roofline *r) {
-  if (!(r->bandwidth > 0)) return;
-  double ridge = r->peak / r->bandwidth, peak = r->peak / 1e9;
+static void draw_roof(FILE *page, const struct roofline *r, enum arithmetic arithmetic) {
+  if (!(r->bandwidth > 0) || !(r->peaks[arithmetic] > 0)) return;
+  double ridge = r->peaks[arithmetic] / r->bandwidth, peak = r->peaks[arithmetic] / 1e9;
   double left = fmax(r->x_low, r->y_low * 1e9 / r->bandwidth);
   fprintf(page,
           "<polyline points=\"%.1f,%.1f %.1f,%.1f %.1f,%.1f\" fill=\"none\" stroke=\"var(--soft)\" stroke-width=\"1.5\"/>"
-          "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.1f GFLOP/s</text>\n",
+          "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.1f GFLOP/s in %s</text>\n",
           x_of(r, left), y_of(r, left * r->bandwidth / 1e9), x_of(r, ridge), y_of(r, peak), x_of(r, r->x_high), y_of(r, peak),
-          (double)(LEFT + PLOT_WIDTH), y_of(r, peak) - 6, peak);
+          (double)(LEFT + PLOT_WIDTH), y_of(r, peak) - 6, peak, arithmetic_name(arithmetic));
 }
 
 /* Labels that stand already. */
@@ -154,13 +161,13 @@ static void roofline(FILE *page, const struct report *report) {
   const struct profile *profile = &report->profile;
   struct roofline r = roofline_of(report);
   fputs(
-      "<h3>Roofline</h3>\n<p class=\"soft\">Alike phases of all layers: larger circles take more time. The line is what the "
-      "machine can do: the median peak of its multiply-adds, and the median speed of reading memory that no cache holds; what "
-      "caches hold can be above it.</p>\n",
+      "<h3>Roofline</h3>\n<p class=\"soft\">Alike phases of all layers: larger circles take more time. The lines are what the "
+      "machine can do: the median peaks of its multiply-adds, in each precision that the code computes in, and the median "
+      "speed of reading memory that no cache holds; what caches hold can be above it.</p>\n",
       page);
   page_svg(page, WIDTH, TOP + PLOT_HEIGHT + 40, "Roofline: operations a byte across, speed up");
   draw_roofline_axes(page, &r);
-  draw_roof(page, &r);
+  for (int i = 0; i < ARITHMETIC_COUNT; i++) draw_roof(page, &r, (enum arithmetic)i);
   struct labels labels = {.count = 0};
   for (int i = 0; i < profile->kind_count; i++) {
     const struct phase_figures *kind = &profile->kinds[i];
@@ -197,7 +204,7 @@ static void table_row(FILE *page, const struct phase_figures *figures) {
   page_bytes(page, (int64_t)figures->bytes);
   fputs("</td><td>", page);
   page_number(page, figures->gflops);
-  fputs("</td>", page);
+  fprintf(page, "</td><td>%s</td>", figures->flops > 0 ? figures->executed_in : "");
   figure(page, figures->of_peak, "%", 100);
   fputs("<td>", page);
   page_number(page, figures->gbps);
@@ -210,7 +217,7 @@ static void table_row(FILE *page, const struct phase_figures *figures) {
 static void table(FILE *page, const struct phase_figures *kinds, int count, const struct phase_figures *total) {
   int shown = count < KINDS_SHOWN ? count : KINDS_SHOWN;
   fputs("<div class=\"scroll\"><table>\n<tr><th>layers</th><th class=\"t\">phase</th><th>ms</th><th>time</th><th>work</th>"
-        "<th>bytes</th><th>GFLOP/s</th><th>of peak</th><th>GB/s</th><th>of read</th></tr>\n",
+        "<th>bytes</th><th>GFLOP/s</th><th>in</th><th>of peak</th><th>GB/s</th><th>of read</th></tr>\n",
         page);
   for (int i = 0; i < shown; i++) table_row(page, &kinds[i]);
   if (total != NULL) table_row(page, total);

@@ -26,9 +26,16 @@ void emit_fetch_write(struct emit *e, emit_value pointer) {
 }
 
 enum tile_dot tile_dot(const struct target_level *level, enum precision precision) {
-  if (precision == PRECISION_FP32) return DOT_F32;
-  if (precision == PRECISION_INT8) return level->dot_int8 ? DOT_INT8 : DOT_INT8_WIDEN;
-  return level->dot_bf16 ? DOT_BF16 : DOT_BF16_WIDEN;
+  switch (target_arithmetic(level, precision)) {
+  case ARITHMETIC_BF16:
+    return DOT_BF16;
+  case ARITHMETIC_INT8:
+    return DOT_INT8;
+  case ARITHMETIC_INT16:
+    return DOT_INT8_WIDEN;
+  default:
+    return precision == PRECISION_BF16 ? DOT_BF16_WIDEN : DOT_F32;
+  }
 }
 
 int64_t tile_a_step(enum tile_dot dot) {

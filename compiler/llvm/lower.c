@@ -192,6 +192,7 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
   desc.c_operand = step->out.operand != 0;
   matrix(a, &desc.m, &desc.k, &desc.a_row_stride);
   matrix(&step->out, &desc.m, &desc.n, &desc.c_row_stride);
+  assert(panels->precision == step->precision);
   assert(desc.k == pack_padded_k(panels->precision, panels->k) && desc.n == panels->n);
   desc.k = panels->k;
   desc.a_image_stride = a->image_stride;
@@ -233,7 +234,7 @@ static struct attention_desc attention_desc(const struct target_level *level, co
   desc.k_rows = k->dim[2];
   desc.head_dim = q->dim[3];
   desc.v_dim = v->dim[3];
-  bool bf16 = step->precision == PRECISION_BF16 && level->dot_bf16;
+  bool bf16 = target_arithmetic(level, step->precision) == ARITHMETIC_BF16;
   desc.precision = bf16 ? PRECISION_BF16 : PRECISION_FP32;
   desc.out_operand = bf16 && step->out.operand != 0;
   desc.q = attention_strides(&step->inputs[0], bf16);

@@ -8,6 +8,7 @@
 enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_INT8, PRECISION_COUNT };
 
 const char *precision_name(enum precision precision); /* "fp32", "bf16", "int8" */
+bool precision_named(const char *name, enum precision *out_precision);
 
 struct target_level {
   const char *name;     /* "avx2", "avx512": as in `--cpu` and in kernel names */
@@ -25,6 +26,15 @@ struct target_level {
   unsigned requires;    /* CPU features that must all be present: TARGET_* bits */
   unsigned avoid;       /* features with which a worse level is faster: taken there only when nothing else is left */
 };
+
+/* What multiply-adds are executed in. */
+enum arithmetic { ARITHMETIC_FP32, ARITHMETIC_BF16, ARITHMETIC_INT16, ARITHMETIC_INT8, ARITHMETIC_COUNT };
+
+const char *arithmetic_name(enum arithmetic arithmetic); /* "fp32", "bf16", "int16", "int8" */
+
+/* Those of the products whose operands are held in `precision`: where the level multiplies them only once they are widened,
+ * what they are widened to. The code generator chooses its instructions by it. */
+enum arithmetic target_arithmetic(const struct target_level *level, enum precision precision);
 
 enum {
   TARGET_AVX2 = 1,

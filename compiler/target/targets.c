@@ -13,6 +13,24 @@ const char *precision_name(enum precision precision) {
   return names[precision];
 }
 
+bool precision_named(const char *name, enum precision *out_precision) {
+  for (int i = 0; i < PRECISION_COUNT; i++) {
+    *out_precision = (enum precision)i;
+    if (strcmp(precision_name(*out_precision), name) == 0) return true;
+  }
+  return false;
+}
+
+const char *arithmetic_name(enum arithmetic arithmetic) {
+  static const char *const names[ARITHMETIC_COUNT] = {"fp32", "bf16", "int16", "int8"};
+  return names[arithmetic];
+}
+
+enum arithmetic target_arithmetic(const struct target_level *level, enum precision precision) {
+  if (precision == PRECISION_INT8) return level->dot_int8 ? ARITHMETIC_INT8 : ARITHMETIC_INT16;
+  return precision == PRECISION_BF16 && level->dot_bf16 ? ARITHMETIC_BF16 : ARITHMETIC_FP32;
+}
+
 static bool same_code(const struct target_level *a, const struct target_level *b, unsigned uses) {
   if (strcmp(a->cpu, b->cpu) != 0 || strcmp(a->tune, b->tune) != 0) return false;
   if (a->lanes != b->lanes || a->registers != b->registers || a->masks != b->masks || a->mr != b->mr || a->nv != b->nv)

@@ -138,6 +138,7 @@ static void read_phase(struct reading *reading, const cJSON *object, struct acco
                                       .kind = get_text(reading, object, "phase"),
                                       .op = get_text(reading, object, "op"),
                                       .name = get_text(reading, object, "name"),
+                                      .precision = get_text(reading, object, "precision"),
                                       .batched = get_bool(reading, object, "batched"),
                                       .flops = get_integer(reading, object, "flops"),
                                       .read_bytes = get_integer(reading, object, "read_bytes"),

@@ -38,9 +38,10 @@ struct account_node {
  * when it is not batched, for one group of images. What is fused into a product is not counted in `flops`. */
 struct account_phase {
   int step;
-  const char *kind; /* "gemm", "layer norm", .. */
-  const char *op;   /* of the step's node */
-  const char *name; /* of the layer whose weights it reads, else of its result */
+  const char *kind;      /* "gemm", "layer norm", .. */
+  const char *op;        /* of the step's node */
+  const char *name;      /* of the layer whose weights it reads, else of its result */
+  const char *precision; /* of its products' operands; "fp32" where it has no product */
   bool batched;
   int64_t flops;
   int64_t read_bytes, write_bytes; /* every element once */

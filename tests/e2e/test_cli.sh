@@ -58,6 +58,47 @@ phases, account = json.load(open("per_op.json"))["phases"], json.load(open("acco
 assert account["profile"] is True
 assert [p["name"] for p in phases] == [p["name"] for p in account["info"]["phases"]] and phases
 assert [p["flops"] for p in phases] == [p["flops"] for p in account["info"]["phases"]]'
+
+# 16 patches of 192 pixels and a class token, whose row is all of the last block that the head needs but for keys and values.
+require "a model by shapes" "$vitc" import --init random --seed 3 -o shapes.json \
+  --arch vit:dim=64,heads=2,depth=4,image=32,patch=8,mlp=128,classes=20
+require "compile it in int8" "$vitc" compile shapes.json -o shapes.o --precision int8 --profile
+expect 0 "bench --per-op --json in int8" "$vitc" bench shapes.o --per-op --json --runs 5 --cpu avx2 --threads 1
+cp stdout shapes.out
+check "operations are in the precision that they are executed in" python3 -c '
+import json
+bench = json.load(open("shapes.out"))
+patches, tokens, dim, mlp = 16, 17, 64, 128
+block = tokens * (4 * dim * dim + 2 * dim * mlp)
+last = tokens * 2 * dim * dim + 2 * dim * dim + 2 * dim * mlp
+peaks = bench["peaks"]
+assert set(peaks) == {"fp32", "int16"} and bench["peak_precision"] == "int16", peaks
+wide = peaks["int16"]["gflop_per_image"] * 1e9
+assert round(wide) == 2 * (patches * 3 * 8 * 8 * dim + 3 * block + last), wide
+total = sum(p["gflop_per_image"] for p in peaks.values())
+assert abs(total - bench["gflop_per_image"]) < 1e-9 * total
+executed = {(p["phase"], p["peak_precision"]) for p in bench["phases"] if p["flops"] > 0 and p["name"] != "head"}
+assert executed == {("gemm", "int16"), ("attention", "fp32"), ("layer norm", "fp32")}, executed
+assert [p["peak_precision"] for p in bench["phases"] if p["name"] == "head"] == ["fp32"]
+assert bench["total"]["peak_precision"] == "mixed"'
+check "a share of the peak is each operation at its own" python3 -c '
+import json
+bench = json.load(open("shapes.out"))
+peaks = bench["peaks"]
+def close(got, want):
+    assert abs(got - want) <= 1e-6 * want, (got, want)
+close(bench["ms_at_peaks"], sum(p["gflop_per_image"] / p["peak_gflops"] for p in peaks.values()) * 1e3)
+close(bench["share_of_peak"], bench["ms_at_peaks"] / bench["min_ms"])
+close(bench["share_of_peak_at_median"], sum(p["gflop_per_image"] / p["peak_median_gflops"] for p in peaks.values()) * 1e3 / bench["median_ms"])
+close(bench["peak_gflops"], peaks["int16"]["peak_gflops"])
+for phase in bench["phases"]:
+    close(phase["share_of_peak"], phase["gflops"] / peaks[phase["peak_precision"]]["peak_median_gflops"])
+at_peaks = sum(p["share_of_peak"] * p["ms"] for p in bench["phases"])
+close(bench["total"]["share_of_peak"], at_peaks / bench["total"]["ms"])'
+expect 0 "bench --per-op in int8" "$vitc" bench shapes.o --per-op --runs 5 --cpu avx2 --threads 1
+check "names them" grep -q '^attention .* fp32 ' stdout
+check "and the peaks" test "$(grep -c -E 'of (int16|fp32) multiply-adds .*% of the operations' stdout)" = 2
+
 for model in digits.json digits.o; do "$vitc" inspect $model | sed -n '/^parameters /,$p' >"$model.txt"; done
 check "graph and object are described alike" cmp digits.json.txt digits.o.txt
 check "and at length" grep -q 'layer norm  *blocks\.0\.norm1' digits.o.txt

@@ -25,12 +25,15 @@ static const struct vit_form form = {.height = 32,
 
 static struct diag diag;
 
-static void optimize(struct compilation *compilation, int64_t batch_max) {
+static void optimize_with(struct compilation *compilation, const struct driver_options *options) {
   diag = (struct diag){STATUS_OK, ""};
   compilation_init(compilation);
   make_vit_graph(&compilation->graph, &compilation->arena, &diag, &form);
-  const struct driver_options options = {.batch_max = batch_max};
-  cr_assert_eq(driver_optimize(compilation, &options, &diag), STATUS_OK, "%s", diag.message);
+  cr_assert_eq(driver_optimize(compilation, options, &diag), STATUS_OK, "%s", diag.message);
+}
+
+static void optimize(struct compilation *compilation, int64_t batch_max) {
+  optimize_with(compilation, &(struct driver_options){.batch_max = batch_max});
 }
 
 static void read_account(struct compilation *compilation, struct account *account) {
@@ -115,6 +118,120 @@ Test(bench, products_of_a_vit_in_closed_form) {
   compilation_close(&compilation);
 }
 
+/* ---- what operations are executed in */
+
+/* Multiply-adds of the form, by the layer: each is two operations. */
+enum { PATCHES = 2 * 3, TOKENS = PATCHES + 1, DIM = 96, HIDDEN = 200, DEPTH = 3, CLASSES = 10 };
+static const double linear = 2.0 * (PATCHES * 768 * DIM + DEPTH * TOKENS * (3 * DIM * DIM + DIM * DIM + 2 * DIM * HIDDEN)),
+                    fc1 = 2.0 * TOKENS * DIM * HIDDEN, attention = 2.0 * DEPTH * 2 * TOKENS * TOKENS * DIM,
+                    head = 2.0 * DIM * CLASSES;
+
+/* Biases, positions, residuals and GELU are one an element, the two normalisations of a block and the last one five, and the
+ * mean one an element that it reads. The class token with its position is a constant. */
+static const double vectors = 2 * PATCHES * DIM + DEPTH * TOKENS * (2 * 5 * DIM + 3 * DIM + 4 * DIM + 2 * HIDDEN) +
+                              TOKENS * 5 * DIM + TOKENS * DIM + CLASSES;
+
+static void expect_operations(struct compilation *compilation, const struct account *account, enum target_level_id level,
+                              const double *expected) {
+  struct operations operations;
+  cr_assert_eq(operations_of("m.o", account, &target_levels[level], &compilation->arena, &operations, &diag), STATUS_OK, "%s",
+               diag.message);
+  for (int i = 0; i < ARITHMETIC_COUNT; i++)
+    cr_expect_eq(operations.image[i], expected[i], "%s at %s: %.0f, not %.0f", arithmetic_name((enum arithmetic)i),
+                 target_levels[level].name, operations.image[i], expected[i]);
+  cr_expect_eq(operations_sum(operations.image), (double)account->flops);
+  cr_expect_eq(operations.as_given, (double)account->flops_as_given);
+}
+
+#define OPERATIONS(...) ((const double[ARITHMETIC_COUNT]){__VA_ARGS__})
+#define FP32 [ARITHMETIC_FP32]
+#define BF16 [ARITHMETIC_BF16]
+#define INT16 [ARITHMETIC_INT16]
+#define INT8 [ARITHMETIC_INT8]
+
+Test(bench, operations_of_fp32_and_bf16) {
+  struct compilation compilation;
+  struct account account;
+  const double products = linear + attention + head;
+  optimize(&compilation, 1);
+  read_account(&compilation, &account);
+  expect_operations(&compilation, &account, LEVEL_avx2, OPERATIONS(FP32 = products + vectors));
+  expect_operations(&compilation, &account, LEVEL_avx512, OPERATIONS(FP32 = products + vectors));
+  compilation_close(&compilation);
+  optimize_with(&compilation, &(struct driver_options){.precision = PRECISION_BF16});
+  read_account(&compilation, &account);
+  expect_operations(&compilation, &account, LEVEL_avx2, OPERATIONS(FP32 = products + vectors));
+  expect_operations(&compilation, &account, LEVEL_avx512, OPERATIONS(FP32 = products + vectors));
+  expect_operations(&compilation, &account, LEVEL_avx512bf16, OPERATIONS(FP32 = vectors, BF16 = products));
+  expect_operations(&compilation, &account, LEVEL_amx, OPERATIONS(FP32 = vectors, BF16 = products));
+  compilation_close(&compilation);
+}
+
+/* Ten classes are few: the head is bf16 in an int8 model, as attention is. */
+Test(bench, operations_of_int8) {
+  struct compilation compilation;
+  struct account account;
+  optimize_with(&compilation, &(struct driver_options){.precision = PRECISION_INT8});
+  read_account(&compilation, &account);
+  const double widened = attention + head + vectors;
+  expect_operations(&compilation, &account, LEVEL_avx2, OPERATIONS(FP32 = widened, INT16 = linear));
+  expect_operations(&compilation, &account, LEVEL_avxvnni, OPERATIONS(FP32 = widened, INT8 = linear));
+  expect_operations(&compilation, &account, LEVEL_avx512vnni, OPERATIONS(FP32 = widened, INT8 = linear));
+  expect_operations(&compilation, &account, LEVEL_avx512bf16,
+                    OPERATIONS(FP32 = vectors, BF16 = attention + head, INT8 = linear));
+  expect_operations(&compilation, &account, LEVEL_amx, OPERATIONS(FP32 = vectors, BF16 = attention + head, INT8 = linear));
+  compilation_close(&compilation);
+}
+
+/* The result of a block's fc1, which its width tells. */
+static const char *fc1_of(struct compilation *compilation, int block) {
+  struct account_product *products;
+  int count = driver_products(compilation, &products);
+  for (int i = 0; i < count; i++)
+    if (products[i].n == HIDDEN && block-- == 0) return products[i].name;
+  cr_assert_fail("the graph has no such block");
+  return NULL;
+}
+
+/* Products chosen one by one: the first fc1 in fp32, the second in bf16. */
+Test(bench, operations_of_a_mixed_model) {
+  struct compilation plain, compilation;
+  struct account account;
+  optimize_with(&plain, &(struct driver_options){.precision = PRECISION_INT8});
+  const struct plan_choice choices[] = {{fc1_of(&plain, 0), PRECISION_FP32}, {fc1_of(&plain, 1), PRECISION_BF16}};
+  optimize_with(&compilation, &(struct driver_options){.precision = PRECISION_INT8, .choices = choices, .choice_count = 2});
+  read_account(&compilation, &account);
+  cr_expect_str_eq(account.precision, "mixed");
+  const double rest = linear - 2 * fc1, bf16 = attention + head + fc1;
+  expect_operations(&compilation, &account, LEVEL_avx2, OPERATIONS(FP32 = vectors + fc1 + bf16, INT16 = rest));
+  expect_operations(&compilation, &account, LEVEL_avx512vnni, OPERATIONS(FP32 = vectors + fc1 + bf16, INT8 = rest));
+  expect_operations(&compilation, &account, LEVEL_amx, OPERATIONS(FP32 = vectors + fc1, BF16 = bf16, INT8 = rest));
+  compilation_close(&plain);
+  compilation_close(&compilation);
+}
+
+Test(bench, unknown_precisions_are_refused) {
+  struct arena arena;
+  struct operations operations;
+  arena_init(&arena);
+  struct account_phase phase = {.name = "fc1", .precision = "int4", .flops = 7};
+  const struct account account = {.phase_count = 1, .phases = &phase, .flops = 9};
+  diag = (struct diag){STATUS_OK, ""};
+  cr_expect_eq(operations_of("m.o", &account, &target_levels[LEVEL_amx], &arena, &operations, &diag), STATUS_INPUT);
+  cr_expect_str_eq(diag.message, "m.o: its phase 'fc1' is in an unknown precision 'int4'");
+  phase.precision = "int8";
+  cr_assert_eq(operations_of("m.o", &account, NULL, &arena, &operations, &diag), STATUS_OK); /* no level runs here */
+  cr_expect_eq(operations.image[ARITHMETIC_FP32], 9);
+  arena_deinit(&arena);
+}
+
+Test(bench, seconds_at_the_peaks) {
+  const double *peaks = OPERATIONS(FP32 = 10, BF16 = 20, INT8 = 40);
+  cr_expect_eq(operations_seconds(OPERATIONS(FP32 = 5, BF16 = 5, INT8 = 10), peaks), 1);
+  cr_expect_eq(operations_seconds(OPERATIONS(INT8 = 10), peaks), 0.25);
+  cr_expect_eq(operations_seconds(OPERATIONS(FP32 = 5, INT16 = 1), peaks), 0); /* a peak that nobody measured */
+}
+
 /* ---- reading accounts */
 
 static void expect_refused(const char *text, const char *part) {
@@ -155,6 +272,7 @@ Test(bench, malformed_accounts_are_refused) {
   expect_refused_with(info, "\"phases\":[", "\"phases\":[7,", "'step'");
   expect_refused_with(info, "\"phases\":[", "\"phases\":3,\"x\":[", "no array 'phases'");
   expect_refused_with(info, "\"batched\":true", "\"batched\":1", "'batched'");
+  expect_refused_with(info, "\"precision\":\"fp32\",\"batched\"", "\"batched\"", "no string 'precision'");
   expect_refused_with(info, "\"live\":[", "\"live\":[\"a\",", "'live'");
   expect_refused_with(info, "\"live\":[", "\"live\":[9,2],\"x\":[", "'live'");
   expect_refused_with(info, "\"flops\":", "\"flops\":1.5,\"x\":", "no count 'flops'");
@@ -163,62 +281,75 @@ Test(bench, malformed_accounts_are_refused) {
 
 /* ---- what is made of the ticks */
 
-/* Two runs of three phases and the time between them, at half a nanosecond a tick; the peak is 10 GFLOP/s, memory gives 1 GB/s.
- */
+/* Two runs of four phases and the time between them, at half a nanosecond a tick; the int8 peak is 10 GFLOP/s and fp32's 2,
+ * memory gives 1 GB/s. */
 Test(bench, figures_in_closed_form) {
-  static struct account_phase phases[] = {
-      {.kind = "gemm",
-       .op = "MatMul",
-       .name = "blocks.0.fc1",
-       .batched = true,
-       .flops = 1000000,
-       .read_bytes = 3000,
-       .write_bytes = 1000,
-       .shared_bytes = 2000},
-      {.kind = "gemm",
-       .op = "MatMul",
-       .name = "blocks.11.fc1",
-       .batched = true,
-       .flops = 1000000,
-       .read_bytes = 3000,
-       .write_bytes = 1000,
-       .shared_bytes = 2000},
-      {.kind = "copy", .op = "Concat", .name = "table", .batched = false, .write_bytes = 500, .shared_bytes = 500}};
-  const struct account account = {.group = 2, .phase_count = 3, .phases = phases};
-  double milliseconds[] = {1, 1}, peaks[] = {1e10}, bandwidths[] = {1e9};
-  uint64_t ticks[] = {800000, 800000, 100000, 1800000, 800000, 1200000, 100000, 2200000};
-  const struct timings timings = {.count = 2,
-                                  .milliseconds = milliseconds,
-                                  .round_count = 1,
-                                  .peaks = peaks,
-                                  .bandwidths = bandwidths,
-                                  .phase_count = 3,
-                                  .ticks = ticks,
-                                  .ns_per_tick = 0.5};
+  const struct account_phase product = {.kind = "gemm",
+                                        .op = "MatMul",
+                                        .precision = "int8",
+                                        .batched = true,
+                                        .flops = 1000000,
+                                        .read_bytes = 3000,
+                                        .write_bytes = 1000,
+                                        .shared_bytes = 2000};
+  struct account_phase phases[] = {
+      product,
+      product,
+      {.kind = "copy", .op = "Concat", .name = "table", .precision = "fp32", .write_bytes = 500, .shared_bytes = 500},
+      {.kind = "attention", .op = "Attention", .name = "heads", .precision = "bf16", .batched = true, .flops = 100000}};
+  phases[0].name = "blocks.0.fc1";
+  phases[1].name = "blocks.11.fc1";
+  const struct account account = {.group = 2, .phase_count = 4, .phases = phases, .flops = 2200000};
   struct arena arena;
   struct profile profile;
+  struct operations operations;
   arena_init(&arena);
+  diag = (struct diag){STATUS_OK, ""};
+  cr_assert_eq(operations_of("m.o", &account, &target_levels[LEVEL_avx512vnni], &arena, &operations, &diag), STATUS_OK);
+  cr_expect_eq(operations.image[ARITHMETIC_FP32], 200000); /* attention's, and 100000 that no phase has */
+  cr_expect_eq(operations.image[ARITHMETIC_INT8], 2000000);
+  double milliseconds[] = {1, 1}, int8_peaks[] = {8e9, 1e10, 1e10}, fp32_peaks[] = {1e9, 2e9, 3e9},
+         bandwidths[] = {1e9, 1e9, 1e9};
+  uint64_t ticks[] = {800000, 800000, 100000, 400000, 2200000, 800000, 1200000, 100000, 400000, 2600000};
+  const struct timings timings = {.count = 2,
+                                  .milliseconds = milliseconds,
+                                  .round_count = 3,
+                                  .operations = &operations,
+                                  .own_arithmetic = ARITHMETIC_INT8,
+                                  .peaks = {[ARITHMETIC_INT8] = int8_peaks, [ARITHMETIC_FP32] = fp32_peaks},
+                                  .bandwidths = bandwidths,
+                                  .phase_count = 4,
+                                  .ticks = ticks,
+                                  .ns_per_tick = 0.5};
   profile_make(&timings, &account, 3, &arena, &profile); /* three images: two groups */
-  cr_assert_eq(profile.phase_count, 3);
-  cr_expect_float_eq(profile.total.ms, 1.1, 1e-12);
+  cr_assert_eq(profile.phase_count, 4);
+  cr_expect_float_eq(profile.total.ms, 1.3, 1e-12);
   cr_expect_float_eq(profile.phases[0].ms, 0.4, 1e-12);
   cr_expect_float_eq(profile.phases[1].ms, 0.6, 1e-12);
   cr_expect_float_eq(profile.phases[0].flops, 3e6, 0);
   cr_expect_float_eq(profile.phases[0].bytes, 3 * 4000 + 2 * 2000, 0);
   cr_expect_float_eq(profile.phases[0].gflops, 7.5, 1e-9);
   cr_expect_float_eq(profile.phases[0].of_peak, 0.75, 1e-9);
+  cr_expect_str_eq(profile.phases[0].executed_in, "int8");
   cr_expect_float_eq(profile.phases[0].gbps, 0.04, 1e-9);
   cr_expect_float_eq(profile.phases[0].of_read, 0.04, 1e-9);
-  cr_expect_float_eq(profile.phases[0].share, 0.4 / 1.1, 1e-9);
+  cr_expect_float_eq(profile.phases[0].share, 0.4 / 1.3, 1e-9);
   cr_expect_float_eq(profile.phases[2].bytes, 2 * 1000, 0);
+  cr_expect_str_eq(profile.phases[3].executed_in, "fp32");
+  cr_expect_float_eq(profile.phases[3].gflops, 1.5, 1e-9);
+  cr_expect_float_eq(profile.phases[3].of_peak, 0.75, 1e-9);
   cr_expect_float_eq(profile.outside_ms, 0.05, 1e-12);
-  cr_assert_eq(profile.kind_count, 2);
+  cr_assert_eq(profile.kind_count, 3);
   cr_expect_str_eq(profile.kinds[0].name, "blocks.*.fc1");
   cr_expect_eq(profile.kinds[0].count, 2);
   cr_expect_float_eq(profile.kinds[0].ms, 1.0, 1e-12);
   cr_expect_float_eq(profile.kinds[0].gflops, 6, 1e-9);
-  cr_expect_str_eq(profile.kinds[1].name, "table");
-  cr_expect_float_eq(profile.total.flops, 6e6, 0);
+  cr_expect_float_eq(profile.kinds[0].of_peak, 0.6, 1e-9);
+  cr_expect_str_eq(profile.kinds[0].executed_in, "int8");
+  cr_expect_str_eq(profile.kinds[2].name, "table");
+  cr_expect_float_eq(profile.total.flops, 6.3e6, 0);
+  cr_expect_str_eq(profile.total.executed_in, "mixed");
+  cr_expect_float_eq(profile.total.of_peak, (0.6 + 0.15) / 1.3, 1e-9); /* 6e6 at 10 GFLOP/s and 3e5 at 2 */
   arena_deinit(&arena);
 }
 

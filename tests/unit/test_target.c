@@ -38,3 +38,31 @@ Test(target, twins_stay_in_the_mask) {
       }
     }
 }
+
+/* Each level's own multiply-adds; what it lacks, it widens. */
+Test(target, arithmetic_of_levels) {
+  static const struct {
+    enum target_level_id level;
+    enum arithmetic bf16, int8;
+  } rows[LEVEL_COUNT] = {
+      {LEVEL_avx2, ARITHMETIC_FP32, ARITHMETIC_INT16},      {LEVEL_avxvnni, ARITHMETIC_FP32, ARITHMETIC_INT8},
+      {LEVEL_avx512, ARITHMETIC_FP32, ARITHMETIC_INT16},    {LEVEL_avx512vnni, ARITHMETIC_FP32, ARITHMETIC_INT8},
+      {LEVEL_avx512bf16, ARITHMETIC_BF16, ARITHMETIC_INT8}, {LEVEL_amx, ARITHMETIC_BF16, ARITHMETIC_INT8},
+  };
+  for (int i = 0; i < LEVEL_COUNT; i++) {
+    const struct target_level *level = &target_levels[rows[i].level];
+    cr_expect_eq(target_arithmetic(level, PRECISION_FP32), ARITHMETIC_FP32, "%s", level->name);
+    cr_expect_eq(target_arithmetic(level, PRECISION_BF16), rows[i].bf16, "%s", level->name);
+    cr_expect_eq(target_arithmetic(level, PRECISION_INT8), rows[i].int8, "%s", level->name);
+  }
+}
+
+Test(target, precisions_by_name) {
+  enum precision precision;
+  for (int i = 0; i < PRECISION_COUNT; i++) {
+    cr_assert(precision_named(precision_name((enum precision)i), &precision));
+    cr_expect_eq((int)precision, i);
+  }
+  cr_expect_not(precision_named("mixed", &precision));
+  cr_expect_not(precision_named("", &precision));
+}

@@ -227,6 +227,23 @@ emit_value emit_dot_int16(struct emit *e, emit_value sum, emit_value a, emit_val
   return LLVMBuildSub(e->builder, sum, products, "");
 }
 
+static emit_value widen_bf16(struct emit *e, emit_value pointer, LLVMTypeRef halves, LLVMTypeRef words, LLVMTypeRef floats) {
+  emit_value loaded = LLVMBuildLoad2(e->builder, halves, pointer, "");
+  LLVMSetAlignment(loaded, 2);
+  emit_value wide = LLVMBuildZExt(e->builder, loaded, words, "");
+  emit_value by = words == e->ivector ? emit_splat_i32(e, 16) : emit_i32(e, 16);
+  return LLVMBuildBitCast(e->builder, LLVMBuildShl(e->builder, wide, by, ""), floats, "");
+}
+
+emit_value emit_load_bf16(struct emit *e, emit_value pointer) {
+  LLVMTypeRef half = LLVMInt16TypeInContext(e->context);
+  return widen_bf16(e, pointer, LLVMVectorType(half, (unsigned)e->level->lanes), e->ivector, e->vector);
+}
+
+emit_value emit_load_bf16_scalar(struct emit *e, emit_value pointer) {
+  return widen_bf16(e, pointer, LLVMInt16TypeInContext(e->context), e->i32, e->f32);
+}
+
 void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer) {
   assert(e->level->dot_bf16 && e->level->lanes == 16);
   emit_value rounded = emit_call(e, x86_intrinsic(e, "llvm.x86.avx512bf16.cvtneps2bf16.512"), &vector, 1);

@@ -89,6 +89,9 @@ emit_value emit_dot_int8(struct emit *e, emit_value sum, emit_value a, emit_valu
 /* Two 16-bit numbers of each: sum - their products. Subtracted, since the code generator joins sums of sums in an order that
  * needs more registers. */
 emit_value emit_dot_int16(struct emit *e, emit_value sum, emit_value a, emit_value b);
+/* level->lanes bf16, 2 bytes each and adjacent, or one as an f32, widened. */
+emit_value emit_load_bf16(struct emit *e, emit_value pointer);
+emit_value emit_load_bf16_scalar(struct emit *e, emit_value pointer);
 /* Rounds a vector of fp32 to bf16, nearest even, and stores level->lanes of them, 2 bytes each. Levels with dot_bf16. */
 void emit_store_bf16(struct emit *e, emit_value vector, emit_value pointer);
 /* The same of two vectors at once, `low` first: one instruction for both, and one store of a whole cache line. */

@@ -30,7 +30,18 @@ emit_value gemm_offset(struct emit *e, emit_value pointer, emit_value index, int
   return emit_at(e, pointer, emit_mul(e, index, emit_i64(e, stride)));
 }
 
-static emit_value load_columns(struct emit *e, const struct gemm_tile *tile, emit_value pointer, int v) {
+/* pointer + elements of a stage's operand */
+static emit_value operand_at(struct emit *e, const struct stage *stage, emit_value pointer, emit_value elements) {
+  return stage->bf16 ? emit_bytes(e, pointer, emit_mul(e, elements, emit_i64(e, 2))) : emit_at(e, pointer, elements);
+}
+
+/* Vector v of stage s's operand; row: NULL for the only one. */
+static emit_value load_operand(struct emit *e, const struct gemm_tile *tile, int s, emit_value row, int v) {
+  const struct stage *stage = &tile->desc->stages[s];
+  emit_value pointer =
+      v == 0 ? tile->operand[s] : operand_at(e, stage, tile->operand[s], emit_i64(e, v * (int64_t)e->level->lanes));
+  if (row != NULL) pointer = operand_at(e, stage, pointer, emit_mul(e, row, emit_i64(e, stage->row_stride)));
+  if (stage->bf16) return emit_load_bf16(e, pointer);
   return tile->mask[v] != NULL ? emit_load_mask(e, pointer, tile->mask[v]) : emit_load_vector(e, pointer, e->level->lanes);
 }
 
@@ -66,10 +77,10 @@ static void find_operands(struct emit *e, struct gemm_tile *tile) {
     const struct stage *stage = &tile->desc->stages[s];
     if (stage->kind != OPERAND_COLUMN && stage->kind != OPERAND_MATRIX) continue;
     emit_value slot = emit_bytes(e, tile->operands, emit_i64(e, s * (int64_t)sizeof(void *)));
-    emit_value pointer = emit_at(e, LLVMBuildLoad2(e->builder, e->pointer, slot, ""), tile->column);
+    emit_value pointer = operand_at(e, stage, LLVMBuildLoad2(e->builder, e->pointer, slot, ""), tile->column);
     if (stage->kind == OPERAND_MATRIX) {
-      pointer = gemm_offset(e, pointer, tile->row, stage->row_stride);
-      pointer = gemm_offset(e, pointer, tile->image, stage->image_stride);
+      pointer = operand_at(e, stage, pointer, emit_mul(e, tile->row, emit_i64(e, stage->row_stride)));
+      pointer = operand_at(e, stage, pointer, emit_mul(e, tile->image, emit_i64(e, stage->image_stride)));
     }
     tile->operand[s] = pointer;
   }
@@ -84,9 +95,7 @@ static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int
     if (stage->kind == OPERAND_SCALAR) {
       operand = emit_splat_const(e, (double)stage->scalar);
     } else if (stage->kind != OPERAND_NONE) {
-      emit_value pointer = emit_at_const(e, tile->operand[s], (int64_t)v * e->level->lanes);
-      if (stage->kind == OPERAND_MATRIX) pointer = gemm_offset(e, pointer, row, stage->row_stride);
-      operand = load_columns(e, tile, pointer, v);
+      operand = load_operand(e, tile, s, stage->kind == OPERAND_MATRIX ? row : NULL, v);
     }
     value = emit_stage(e, stage, value, operand);
   }
@@ -96,8 +105,7 @@ static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int
 void gemm_tile_start(struct emit *e, const struct gemm_tile *tile, emit_value *acc) {
   for (int v = 0; v < tile->vectors; v++) {
     emit_value start = emit_splat_const(e, 0);
-    if (starts_with_bias(tile->desc))
-      start = load_columns(e, tile, emit_at_const(e, tile->operand[0], (int64_t)v * e->level->lanes), v);
+    if (starts_with_bias(tile->desc)) start = load_operand(e, tile, 0, NULL, v);
     for (int r = 0; r < tile->rows; r++) acc[r * tile->vectors + v] = start;
   }
 }

@@ -15,11 +15,11 @@ struct tile_product gemm_tile_product(struct emit *e, const struct gemm_tile *ti
     int column = v * e->level->lanes;
     product.b_offset[v] = column / 16 * panel_stride + column % 16;
   }
-  /* A residual is far away when the tile ends: its lines are asked for before. */
+  /* A residual is far away when the tile ends: its lines are asked for before. Of bf16, every one is another tile's, too. */
   for (int s = 0; s < desc->stage_count; s++)
     if (desc->stages[s].kind == OPERAND_MATRIX) {
       product.residual = tile->operand[s];
-      product.residual_row_stride = desc->stages[s].row_stride;
+      product.residual_row_stride = desc->stages[s].row_stride / (desc->stages[s].bf16 ? 2 : 1);
     }
   if (desc->m == 1) return product;
   /* Every row of A brings the same number of lines of each panel. */

@@ -71,10 +71,12 @@ static struct operands advance(struct emit *e, const struct strided_desc *desc, 
 }
 
 static emit_value element_at(struct emit *e, const struct layout *layout, emit_value base, emit_value offset) {
+  if (layout->is_bf16) return emit_bytes(e, base, emit_mul(e, offset, emit_i64(e, 2)));
   return layout->is_u8 ? emit_bytes(e, base, offset) : emit_at(e, base, offset);
 }
 
 static emit_value load_scalar(struct emit *e, const struct layout *layout, emit_value pointer) {
+  if (layout->is_bf16) return emit_load_bf16_scalar(e, pointer);
   if (!layout->is_u8) return emit_load_f32(e, pointer);
   emit_value byte = LLVMBuildLoad2(e->builder, e->i8, pointer, "");
   return LLVMBuildUIToFP(e->builder, byte, e->f32, "");
@@ -101,6 +103,7 @@ static emit_value load_operand(struct emit *e, const struct strided_desc *desc, 
   const struct layout *layout = layout_of(desc, i);
   emit_value pointer = element_at(e, layout, at->base[i], at->offset[i]);
   if (lanes == 0 || layout->stride[desc->rank - 1] == 0) return emit_splat(e, load_scalar(e, layout, pointer));
+  if (layout->is_bf16) return emit_load_bf16(e, pointer);
   return layout->is_u8 ? load_bytes(e, pointer, lanes) : emit_load_vector(e, pointer, lanes);
 }
 

@@ -11,7 +11,7 @@
 struct layout {
   int64_t stride[RANK_MAX];
   int64_t image_stride;
-  int64_t is_u8; /* else fp32 */
+  int64_t is_u8, is_bf16; /* else fp32; bf16 has room for PACK_TABLE_ROOM elements after its last */
 };
 
 /* out = stages(inputs[0]) element by element.

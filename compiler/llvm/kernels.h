@@ -15,9 +15,9 @@
 enum operand_kind {
   OPERAND_NONE,   /* unary */
   OPERAND_SCALAR, /* `scalar` */
-  OPERAND_COLUMN, /* fp32 vector: operand[j] */
+  OPERAND_COLUMN, /* vector: operand[j] */
   OPERAND_MATRIX  /* operand[g * image_stride + i * row_stride + j]; may be the output itself (residual in place) */
-};
+}; /* either may be of bf16, with room for PACK_TABLE_ROOM elements after its last */
 
 struct stage {
   enum op op;      /* OP_add, OP_sub, OP_mul, OP_div, OP_gelu, OP_tanh, OP_sigmoid, OP_relu, OP_erf, OP_exp, OP_sqrt, OP_neg,
@@ -25,6 +25,7 @@ struct stage {
   int running;     /* position (0 or 1) of the running value in a binary operation */
   int approximate; /* OP_gelu: 1 is tanh */
   enum operand_kind kind;
+  bool bf16;                        /* COLUMN and MATRIX: elements of bf16, else fp32 */
   float scalar;                     /* OP_swish: alpha */
   int64_t row_stride, image_stride; /* elements */
 };

@@ -104,6 +104,7 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   bool column = view->image_stride == 0;
   for (int i = 0; i + 1 < rank; i++) column &= view->shape.dim[i] == 1 || view->stride[i] == 0;
   stage.kind = column ? OPERAND_COLUMN : OPERAND_MATRIX;
+  stage.bf16 = view->dtype == DTYPE_BF16;
   if (column) return stage;
   int64_t rows, columns;
   matrix(view, &rows, &columns, &stage.row_stride);
@@ -343,6 +344,7 @@ static struct layout layout_of(const struct view *view) {
   for (int i = 0; i < view->shape.rank; i++) layout.stride[i] = view->stride[i];
   layout.image_stride = view->image_stride;
   layout.is_u8 = view->dtype == DTYPE_U8;
+  layout.is_bf16 = view->dtype == DTYPE_BF16;
   return layout;
 }
 

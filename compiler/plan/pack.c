@@ -93,6 +93,12 @@ int pack_divided(struct planner *p, const struct value *value, const float *bala
   return add_packed(p, &packed);
 }
 
+int pack_table(struct planner *p, const struct value *value) {
+  struct packed packed = {.value = value, .layout = PACK_ROW_MAJOR, .groups = 1, .precision = PRECISION_BF16};
+  packed.bytes = (shape_elements(&value->shape) + PACK_TABLE_ROOM) * (int64_t)sizeof(uint16_t);
+  return add_packed(p, &packed);
+}
+
 /* `value` holds B (k, n), or with `transposed` groups x n rows of k: (groups * n, k...). */
 int pack_panels(struct planner *p, const struct value *value, bool transposed, int64_t groups, enum precision precision,
                 bool hadamard, const float *balance) {
@@ -121,9 +127,28 @@ static enum status write_zeros(plan_sink write, void *context, int64_t bytes) {
   return STATUS_OK;
 }
 
+static uint16_t bf16_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static enum status write_table(const struct packed *packed, plan_sink write, void *context) {
+  const struct value *value = packed->value;
+  uint16_t part[1024];
+  int64_t count = shape_elements(&value->shape);
+  for (int64_t i = 0; i < count; i += 1024) {
+    int64_t n = count - i < 1024 ? count - i : 1024;
+    for (int64_t j = 0; j < n; j++) part[j] = bf16_of((float)element_load(value->dtype, value->data, i + j));
+    TRY(write(context, part, (size_t)n * sizeof *part));
+  }
+  return write_zeros(write, context, packed->bytes - count * (int64_t)sizeof *part);
+}
+
 static enum status write_row_major(const struct packed *packed, plan_sink write, void *context) {
   const struct value *value = packed->value;
   const float *balance = packed->balance;
+  if (packed->precision == PRECISION_BF16) return write_table(packed, write, context);
   if (value->dtype == DTYPE_F32 && balance == NULL) return write(context, value->data, (size_t)packed->bytes);
   float part[1024];
   int64_t count = packed->bytes / (int64_t)sizeof(float);
@@ -148,12 +173,6 @@ static void fill_panel(const struct packed *packed, const float *b, int64_t colu
     const float *row = b + (column + j) * packed->k + k0;
     for (int64_t i = 0; i < count; i++) out[i * PANEL + j] = row[i];
   }
-}
-
-static uint16_t bf16_of(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* Rows of floats become rows of words: the bf16 of rows 2i and 2i + 1 in column j are word (i, j). */

@@ -29,6 +29,11 @@ int pack_sum_bits(int64_t k, int64_t group);
 uint32_t pack_scale_and_sum(float scale, int32_t sum, int sum_bits);
 float pack_scale_of(uint32_t word, int sum_bits);
 
+/* The largest number of bf16; elements that a table in bf16 has room for after its last, so that a vector can be read from any.
+ */
+#define PACK_BF16_MAX 0x1.fep127
+enum { PACK_TABLE_ROOM = 16 };
+
 /* Words of one head's keys (keys, head_dim) and values (keys, v_dim) as attention reads them. fp32: the keys transposed into
  * panels of 16 keys; values are read where they are. bf16: panels of [head_dim / 2, padded with zeros to 16][16 keys] words,
  * two dimensions each; then, from word pack_values_at on, [keys / 2][v_dim] words, two keys each, rows of whole cache lines.

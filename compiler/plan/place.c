@@ -1,9 +1,11 @@
 /* Where each computed value goes. In order of preference: into the Concat that joins it, into the caller's output, over the
  * operand that dies here, into a buffer of its own. */
+#include "ops/eval.h"
 #include "plan/planner.h"
 #include "plan/view.h"
 
 #include <assert.h>
+#include <math.h>
 
 struct view place_of(struct planner *p, const struct value *value) {
   if (value->data != NULL) {
@@ -15,6 +17,29 @@ struct view place_of(struct planner *p, const struct value *value) {
   }
   assert(p->plan->views[value->id].memory != MEMORY_NONE);
   return p->plan->views[value->id];
+}
+
+/* Position tables and the like, one row a token: they are added to what products in low precision give, and next to weights in
+ * low precision they are large. Numbers that bf16 has no room for, as of masks, stay as they are. */
+static bool is_table(const struct planner *p, const struct value *value) {
+  enum { LEAST = 1024 };
+  if (p->plan->precision == PRECISION_FP32 || value->data == NULL) return false;
+  if (value->dtype != DTYPE_F32 && value->dtype != DTYPE_F16 && value->dtype != DTYPE_BF16) return false;
+  int64_t elements = shape_elements(&value->shape), axes = 0;
+  for (int i = 0; i < value->shape.rank; i++) axes += value->shape.dim[i] > 1;
+  if (axes < 2 || elements < LEAST) return false;
+  for (int64_t i = 0; i < elements; i++)
+    if (!(fabs(element_load(value->dtype, value->data, i)) <= PACK_BF16_MAX)) return false;
+  return true;
+}
+
+struct view place_operand(struct planner *p, const struct value *value) {
+  if (!is_table(p, value)) return place_of(p, value);
+  struct view view = {.memory = MEMORY_WEIGHTS, .shape = value->shape, .dtype = DTYPE_BF16};
+  view.index = pack_table(p, value);
+  view_dense(&view);
+  view.image_stride = 0;
+  return view;
 }
 
 static void set_view(struct planner *p, const struct value *value, const struct view *view) {

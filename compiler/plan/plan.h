@@ -53,7 +53,7 @@ struct view {
 };
 
 enum pack_layout {
-  PACK_ROW_MAJOR, /* the constant as it is */
+  PACK_ROW_MAJOR, /* the constant as it is, in fp32 or bf16 */
   PACK_PANELS,    /* B (k x n) in panels of 16 columns, as kernels.h's GEMM reads it */
 };
 

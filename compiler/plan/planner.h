@@ -34,6 +34,8 @@ void operands_find(struct planner *p);
 
 /* pack.c: the packed constant for `value` in this form, made on first use. */
 int pack_constant(struct planner *p, const struct value *value);
+/* The same rounded to bf16, which every element is in the range of, with room after it (pack.h). */
+int pack_table(struct planner *p, const struct value *value);
 /* A vector, element i divided by balance[i] unless that is NULL; and panels, in int8 for operand rows that are divided so, and
  * with `hadamard` transformed. */
 int pack_divided(struct planner *p, const struct value *value, const float *balance);
@@ -50,6 +52,8 @@ struct view place_temporary(struct planner *p, const char *name, const struct sh
 /* The same with rows padded for the kernels that read rows. */
 struct view place_temporary_rows(struct planner *p, const char *name, const struct shape *shape, bool batched);
 struct view place_of(struct planner *p, const struct value *value);
+/* For a reader that takes bf16, too: in low precision, what tables of constants are kept as. */
+struct view place_operand(struct planner *p, const struct value *value);
 bool place_dies_here(const struct planner *p, const struct view *view);
 /* Outputs of a movement op as views of its input's memory: false when the op must copy. */
 bool place_movement(struct planner *p, const struct node *node);

@@ -85,6 +85,12 @@ static enum status add_power(struct planner *p, struct step *step, const struct 
   return STATUS_OK;
 }
 
+/* In sums and products a table's rounding is no more than the one of the weights. */
+struct view step_operand(struct planner *p, const struct node *fused, const struct value *operand) {
+  bool linear = fused->op == OP_add || fused->op == OP_sub || fused->op == OP_mul;
+  return linear ? place_operand(p, operand) : place_of(p, operand);
+}
+
 /* Adds the elementwise op `fused`; its running input is NULL, or else `running`. */
 enum status step_add_stage(struct planner *p, struct step *step, const struct node *fused, int running) {
   if (fused->op == OP_cast && fused->outputs == NULL) return STATUS_OK;
@@ -100,7 +106,7 @@ enum status step_add_stage(struct planner *p, struct step *step, const struct no
     if (operand->data != NULL && operand->dtype == DTYPE_F32 && shape_elements(&operand->shape) == 1) {
       stage.scalar = (float)scalar_of(operand);
     } else {
-      struct view view = place_of(p, operand);
+      struct view view = step_operand(p, fused, operand);
       view = view_broadcast(&view, &step->out.shape);
       if (step->input_count == STEP_INPUTS_MAX) return plan_refuse(p, fused, "too many operands fused into one");
       stage.operand = step_add_input(step, &view);

@@ -10,6 +10,8 @@ int step_add_input(struct step *step, const struct view *view);
 
 /* Adds the elementwise op `fused` to the stages; `running` is the input that is the step's result. */
 MUST_USE enum status step_add_stage(struct planner *p, struct step *step, const struct node *fused, int running);
+/* An operand of the elementwise op `fused`. */
+struct view step_operand(struct planner *p, const struct node *fused, const struct value *operand);
 int step_running(const struct node *fused); /* the input that is NULL in a fused node */
 MUST_USE enum status step_add_epilogue(struct planner *p, struct step *step, const struct node *node, int from);
 /* Ends a node whose kernel takes no stages: the epilogue from `from` on is a step of its own over the result. */

@@ -13,7 +13,7 @@ static enum status concat_steps(struct planner *p, const struct node *node) {
   int64_t start = 0;
   for (int i = 0; i < node->input_count; i++) {
     int64_t count = node->inputs[i]->shape.dim[axis];
-    struct view target = view_slice(&out, axis, start, 1, count), from = place_of(p, node->inputs[i]);
+    struct view target = view_slice(&out, axis, start, 1, count), from = place_operand(p, node->inputs[i]);
     start += count;
     if (count > 0 && !view_same_layout(&from, &target)) TRY(steps_copy(p, &from, &target, node));
   }
@@ -45,7 +45,7 @@ static enum status strided_step(struct planner *p, const struct node *node, cons
 }
 
 enum status elementwise_steps(struct planner *p, const struct node *node) {
-  struct view from = place_of(p, node->inputs[0]);
+  struct view from = step_operand(p, node, node->inputs[0]);
   return strided_step(p, node, &from);
 }
 

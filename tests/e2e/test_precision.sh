@@ -20,6 +20,17 @@ check "int8 is a quarter of fp32" smaller int8.o fp32.o 4 800000
 expect 0 "inspect int8" "$vitc" inspect int8.o
 check "rows of pixels are not transformed" grep -q -E ' MatMul +patch_embed.* [0-9]+ scales$' stdout
 check "rows of tokens are" grep -q -E ' MatMul +blocks.0.attn.qkv .* scales, Hadamard ' stdout
+# A position table of 577 rows is as large as a block's weights: it is held in bf16.
+require "a model of 384 pixels" "$vitc" import --init random --seed 3 -o p.json \
+  --arch vit:dim=768,heads=12,depth=1,image=384,patch=16,mlp=768,classes=10
+for precision in fp32 bf16 int8; do
+  require "compile it in $precision" "$vitc" compile p.json -o p_$precision.o --precision $precision
+done
+check "bf16 is half of fp32 with its table" smaller p_bf16.o p_fp32.o 2 300000
+check "int8 is a quarter of fp32 with twice a quarter of its table" smaller p_int8.o p_fp32.o 4 900000
+# Read for the patches, each once: the product's panels, the bias, and 576 rows of 768 in two bytes.
+expect 0 "inspect it" "$vitc" inspect p_bf16.o
+check "the table's bytes are counted" grep -q -E " gemm +patch_embed.proj .* $((768 * 768 * 2 + 768 * 4 + 576 * 768 * 2))\$" stdout
 expect 1 "bf16 is not fp32" "$vitc" compare m.json bf16.o --tolerance 2e-5
 expect 0 "a graph alone, in int8" "$vitc" compare m.json --precision int8 --per-node
 check "nodes are listed" grep -q blocks.1.residual2 stdout

@@ -72,7 +72,7 @@ static void check_model(const struct graph *graph, enum precision precision, con
 
 static const struct vit_form forms[] = {
     {.height = 64, .width = 48, .patch = 16, .dim = 192, .heads = 3, .hidden = 384, .depth = 2, .classes = 100, .seed = 1},
-    {.height = 32,
+    {.height = 64,
      .width = 48,
      .patch = 16,
      .dim = 100,

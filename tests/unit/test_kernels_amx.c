@@ -56,8 +56,16 @@ static struct buffer make(size_t count, float fill) {
   return (struct buffer){guarded_floats(count, fill), count};
 }
 
-static void randomize(struct buffer buffer, uint32_t *seed) {
-  for (size_t i = 0; i < buffer.count; i++) buffer.at[i] = next_random(seed);
+static struct buffer make_operand(const struct stage *stage, size_t count, uint32_t *seed) {
+  struct buffer buffer = make(stage->bf16 ? bf16_floats(count) : count, 0);
+  for (size_t i = 0; i < count; i++) {
+    float value = next_random(seed);
+    if (stage->bf16)
+      ((uint16_t *)(void *)buffer.at)[i] = to_bf16(value);
+    else
+      buffer.at[i] = value;
+  }
+  return buffer;
 }
 
 static size_t extent(int64_t images, int64_t image_stride, int64_t rows, int64_t row_stride, int64_t columns) {
@@ -179,10 +187,9 @@ static void fill(struct problem *p, bool in_place) {
   p->c = make(extent(p->images, d->c_image_stride, d->m, d->c_row_stride, d->n), SENTINEL);
   for (int s = 0; s < d->stage_count; s++) {
     struct stage *stage = &d->stages[s];
-    if (stage->kind == OPERAND_COLUMN) p->operands[s] = make((size_t)d->n, 0);
+    if (stage->kind == OPERAND_COLUMN) p->operands[s] = make_operand(stage, (size_t)d->n, &seed);
     if (stage->kind == OPERAND_MATRIX && !in_place)
-      p->operands[s] = make(extent(p->images, stage->image_stride, d->m, stage->row_stride, d->n), 0);
-    if (p->operands[s].at != NULL) randomize(p->operands[s], &seed);
+      p->operands[s] = make_operand(stage, extent(p->images, stage->image_stride, d->m, stage->row_stride, d->n), &seed);
     if (stage->kind != OPERAND_MATRIX || !in_place) continue;
     stage->row_stride = d->c_row_stride;
     stage->image_stride = d->c_image_stride;
@@ -205,10 +212,11 @@ static void destroy(struct problem *p) {
 static double apply(const struct problem *p, int s, double x, const float *c_before, int64_t row, int64_t j) {
   const struct stage *stage = &p->desc.stages[s];
   const float *memory = p->operands[s].at != NULL ? p->operands[s].at : c_before;
+  int64_t at = j;
+  if (stage->kind == OPERAND_MATRIX) at += row / p->desc.m * stage->image_stride + row % p->desc.m * stage->row_stride;
   double other = (double)stage->scalar;
-  if (stage->kind == OPERAND_COLUMN) other = memory[j];
-  if (stage->kind == OPERAND_MATRIX)
-    other = memory[row / p->desc.m * stage->image_stride + row % p->desc.m * stage->row_stride + j];
+  if (stage->kind == OPERAND_COLUMN || stage->kind == OPERAND_MATRIX)
+    other = (double)(stage->bf16 ? bf16_at(memory, (size_t)at) : memory[at]);
   switch (stage->op) {
   case OP_add:
     return x + other;
@@ -344,6 +352,21 @@ Test(kernels_amx, stages) {
     if (i == 1) add_stage(&p, OP_relu, OPERAND_NONE);
     add_stage(&p, OP_mul, i == 2 ? OPERAND_COLUMN : OPERAND_SCALAR);
     if (i != 3) add_stage(&p, OP_add, OPERAND_MATRIX);
+    run(&p, false);
+  }
+}
+
+Test(kernels_amx, tables_of_bf16) {
+  static const int64_t shapes[][3] = {{2, 16, 64}, {35, 101, 96}, {17, 33, 40}, {197, 48, 32}};
+  for (int i = 0; i < 8; i++) {
+    const int64_t *s = shapes[i % 4];
+    struct problem p = shape_of(i < 4 ? PRECISION_BF16 : PRECISION_INT8, s[0], s[1], s[2], 0, 1 + i % 2);
+    add_stage(&p, OP_add, OPERAND_COLUMN);
+    add_stage(&p, i % 2 == 0 ? OP_add : OP_mul, OPERAND_MATRIX);
+    p.desc.stages[0].bf16 = i % 4 < 2;
+    p.desc.stages[1].bf16 = true;
+    p.desc.stages[1].row_stride = s[1];
+    p.desc.stages[1].image_stride = 0;
     run(&p, false);
   }
 }

@@ -1,5 +1,6 @@
 /* GEMM kernels against sums in double precision, at shapes that divide by nothing. */
 #include "llvm/kernels.h"
+#include "support/bf16.h"
 #include "support/jit.h"
 
 #include <criterion/criterion.h>
@@ -32,6 +33,13 @@ struct problem {
 static struct buffer make(size_t count, uint32_t *seed, float scale) {
   struct buffer buffer = {guarded_floats(count, 0), count};
   for (size_t i = 0; i < count; i++) buffer.at[i] = next_random(seed) * scale;
+  return buffer;
+}
+
+static struct buffer make_operand(const struct stage *stage, size_t count, uint32_t *seed) {
+  if (!stage->bf16) return make(count, seed, 1);
+  struct buffer buffer = {guarded_floats(bf16_floats(count), 0), bf16_floats(count)};
+  for (size_t i = 0; i < count; i++) ((uint16_t *)(void *)buffer.at)[i] = to_bf16(next_random(seed));
   return buffer;
 }
 
@@ -83,7 +91,7 @@ static void fill(struct problem *p, bool in_place) {
   for (int s = 0; s < d->stage_count; s++) {
     struct stage *stage = &p->desc.stages[s];
     if (stage->kind == OPERAND_COLUMN) {
-      p->operands[s] = make((size_t)d->n, &seed, 1);
+      p->operands[s] = make_operand(stage, (size_t)d->n, &seed);
     } else if (stage->kind == OPERAND_MATRIX && in_place) {
       stage->row_stride = d->c_row_stride;
       stage->image_stride = d->c_image_stride;
@@ -91,7 +99,7 @@ static void fill(struct problem *p, bool in_place) {
         for (int64_t i = 0; i < d->m; i++)
           for (int64_t j = 0; j < d->n; j++) p->c.at[g * d->c_image_stride + i * d->c_row_stride + j] = next_random(&seed);
     } else if (stage->kind == OPERAND_MATRIX) {
-      p->operands[s] = make(extent(p->images, stage->image_stride, d->m, stage->row_stride, d->n), &seed, 1);
+      p->operands[s] = make_operand(stage, extent(p->images, stage->image_stride, d->m, stage->row_stride, d->n), &seed);
     }
     if (stage->op == OP_div && p->operands[s].at != NULL)
       for (size_t i = 0; i < p->operands[s].count; i++) p->operands[s].at[i] += 3;
@@ -152,10 +160,10 @@ static double expected(const struct problem *p, const float *c_before, int64_t g
   for (int s = 0; s < d->stage_count; s++) {
     const struct stage *stage = &d->stages[s];
     const float *memory = p->operands[s].at != NULL ? p->operands[s].at : c_before;
-    double other = 0;
-    if (stage->kind == OPERAND_SCALAR) other = (double)stage->scalar;
-    if (stage->kind == OPERAND_COLUMN) other = (double)memory[j];
-    if (stage->kind == OPERAND_MATRIX) other = (double)memory[g * stage->image_stride + i * stage->row_stride + j];
+    int64_t at = stage->kind == OPERAND_MATRIX ? g * stage->image_stride + i * stage->row_stride + j : j;
+    double other = (double)stage->scalar;
+    if (stage->kind == OPERAND_COLUMN || stage->kind == OPERAND_MATRIX)
+      other = (double)(stage->bf16 ? bf16_at(memory, (size_t)at) : memory[at]);
     x = apply(stage, x, other);
   }
   return x;
@@ -301,6 +309,24 @@ Test(kernels_gemm, residual_in_place) {
   add_stage(&q.desc, OP_mul, OPERAND_COLUMN, 0);
   add_stage(&q.desc, OP_add, OPERAND_MATRIX, 1);
   run(&q, true);
+}
+
+/* Rows of bf16 begin at odd elements, too, and the last columns' vectors reach past them. */
+Test(kernels_gemm, tables_of_bf16) {
+  static const int64_t ms[] = {1, 2, 17, 197}, ns[] = {1, 16, 37, 100, 192};
+  static const enum op ops[] = {OP_add, OP_mul, OP_sub};
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 5; j++) {
+      struct problem p = shape(ms[i], ns[j], 20, 1 + j % 3);
+      add_stage(&p.desc, OP_add, OPERAND_COLUMN, 0);
+      add_stage(&p.desc, ops[(i + j) % 3], OPERAND_MATRIX, j % 2);
+      if (j == 2) add_stage(&p.desc, OP_gelu, OPERAND_NONE, 0);
+      p.desc.stages[0].bf16 = i % 2 == 0;
+      p.desc.stages[1].bf16 = true;
+      p.desc.stages[1].row_stride = ns[j] + j % 2;
+      if (j == 1) p.desc.stages[1].image_stride = 0;
+      run(&p, false);
+    }
 }
 
 Test(kernels_gemm, long_sums) {

@@ -3,7 +3,7 @@
 #include "calibrate/factor.h"
 #include "calibrate/feedback.h"
 #include "calibrate/moments.h"
-#include "calibrate/parallel.h"
+#include "base/parallel.h"
 #include "interp/interp.h"
 #include "plan/quantize.h"
 

@@ -1,6 +1,6 @@
 #include "calibrate/factor.h"
 
-#include "calibrate/parallel.h"
+#include "base/parallel.h"
 #include "ops/eval.h"
 
 enum { BLOCK = 96, PART = 192 };

@@ -1,6 +1,6 @@
 #include "calibrate/moments.h"
 
-#include "calibrate/parallel.h"
+#include "base/parallel.h"
 #include "ops/eval.h"
 
 #include <string.h>

@@ -18,30 +18,40 @@ static void write_section(uint8_t *bytes, const Elf64_Ehdr *header, size_t index
   memcpy(bytes + header->e_shoff + index * sizeof *section, section, sizeof *section);
 }
 
-/* Offset of `name` among the strings, or 0. */
-static Elf64_Word find_string(const uint8_t *strings, uint64_t size, const char *name) {
-  size_t length = strlen(name) + 1;
-  for (uint64_t at = 1; at + length <= size; at++)
-    if (memcmp(strings + at, name, length) == 0) return (Elf64_Word)at;
-  return 0;
-}
-
-static void mend_symbols(uint8_t *bytes, const Elf64_Shdr *table, const Elf64_Shdr *strings, size_t section, uint64_t size,
-                         const char *label) {
-  Elf64_Word label_name = find_string(bytes + strings->sh_offset, strings->sh_size, label);
+/* Symbols of the section get `size`. */
+static void mend_symbols(uint8_t *bytes, const Elf64_Shdr *table, size_t section, uint64_t size) {
   for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
     Elf64_Sym symbol;
     uint8_t *at = bytes + table->sh_offset + i * sizeof symbol;
     memcpy(&symbol, at, sizeof symbol);
-    if (section != 0 && symbol.st_shndx == section && ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT) symbol.st_size = size;
-    const char *name = (const char *)bytes + strings->sh_offset + symbol.st_name;
-    if (symbol.st_name + 2 < strings->sh_size && name[0] == '.' && name[1] == 'L') symbol.st_name = label_name;
+    if (symbol.st_shndx != section || ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT) continue;
+    symbol.st_size = size;
     memcpy(at, &symbol, sizeof symbol);
   }
 }
 
-bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large,
-               const char *label) {
+bool elf_patch(uint8_t *bytes, size_t size, const char *name, size_t offset, const void *value, size_t value_size) {
+  Elf64_Ehdr header;
+  if (size < sizeof header) return false;
+  memcpy(&header, bytes, sizeof header);
+  for (size_t i = 1; i < header.e_shnum; i++) {
+    Elf64_Shdr table = read_section(bytes, &header, i);
+    if (table.sh_type != SHT_SYMTAB) continue;
+    Elf64_Shdr strings = read_section(bytes, &header, table.sh_link);
+    for (uint64_t k = 0; k < table.sh_size / sizeof(Elf64_Sym); k++) {
+      Elf64_Sym symbol;
+      memcpy(&symbol, bytes + table.sh_offset + k * sizeof symbol, sizeof symbol);
+      const char *symbol_name = (const char *)bytes + strings.sh_offset + symbol.st_name;
+      if (ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT || strcmp(symbol_name, name) != 0) continue;
+      if (symbol.st_size < value_size || offset > symbol.st_size - value_size) return false;
+      memcpy(bytes + read_section(bytes, &header, symbol.st_shndx).sh_offset + symbol.st_value + offset, value, value_size);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large) {
   Elf64_Ehdr header;
   if (size < sizeof header) return false;
   memcpy(&header, bytes, sizeof header);
@@ -55,11 +65,9 @@ bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weight
     if (one.sh_name < names.sh_size && strcmp((const char *)bytes + names.sh_offset + one.sh_name, section) == 0) found = i;
   }
   if (section != NULL && found == 0) return false;
-  for (size_t i = 1; i < header.e_shnum; i++) {
+  for (size_t i = 1; found != 0 && i < header.e_shnum; i++) {
     Elf64_Shdr one = read_section(bytes, &header, i);
-    if (one.sh_type != SHT_SYMTAB || one.sh_link >= header.e_shnum) continue;
-    Elf64_Shdr strings = read_section(bytes, &header, one.sh_link);
-    mend_symbols(bytes, &one, &strings, found, weights_bytes, label);
+    if (one.sh_type == SHT_SYMTAB) mend_symbols(bytes, &one, found, weights_bytes);
   }
   for (size_t i = 1; i < header.e_shnum; i++) {
     Elf64_Shdr one = read_section(bytes, &header, i);

@@ -15,11 +15,12 @@
 
 enum { ELF_WEIGHTS_OFFSET = 4096, ELF_STAND_IN = 64 };
 
-/* Rewrites offsets in LLVM's object (`bytes`, changed in place) for its place at `shift` in the file. `section` is the name of
- * the stand-in's section, NULL without one; `large` marks it for the linkers' large-data area. LLVM's own labels
- * (.LCPI..) take the name `label`, which another symbol has: every name that the object shows is the model's. False when the
- * object is not what was expected. */
-bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large,
-               const char *label);
+/* Rewrites offsets in an object (`bytes`, changed in place) for its place at `shift` in the file. `section` is the name of the
+ * stand-in's section, NULL without one; `large` marks it for the linkers' large-data area. False when the object is not what
+ * was expected. */
+bool elf_embed(uint8_t *bytes, size_t size, const char *section, uint64_t weights_bytes, uint64_t shift, bool large);
+
+/* Overwrites bytes of the data that the symbol `name` names, from `offset` on; before elf_embed. False where there is none. */
+bool elf_patch(uint8_t *bytes, size_t size, const char *name, size_t offset, const void *value, size_t value_size);
 
 #endif

@@ -250,7 +250,7 @@ static emit_value emit_groups(struct entry *entry, int level) {
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), batch, entry->plan->group, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value images = emit_min(e, emit_sub(e, batch, loop.index), emit_i64(e, entry->plan->group));
-  emit_group(entry, args, context, loop.index, images, entry->options->forward[level]);
+  emit_group(entry, args, context, loop.index, images, lower_import(e, entry->options->forward[level], entry->graph));
   emit_loop_end(e, &loop, NULL);
   emit_function_end(e);
   return function;

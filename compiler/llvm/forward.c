@@ -121,15 +121,15 @@ static emit_value record_table(struct lowering *l, struct emit *e) {
 
 emit_value lower_forward(struct lowering *l) {
   struct emit *e = &l->emits[l->level];
-  emit_value launch = emit_launch(e, record_table(l, e));
+  emit_value launch = emit_launch(e, lower_import(e, record_table(l, e), l->plan->graph));
   char name[64];
   snprintf(name, sizeof name, "forward_%s", e->level->name);
   LLVMTypeRef parameters[] = {e->pointer, e->pointer};
   emit_value function = emit_function_begin(e, name, e->void_type, parameters, 2);
   for (int i = 0; i < l->phase_count; i++) {
     const struct phase_entry *phase = &l->phases[i];
-    emit_value arguments[] = {emit_parameter(e, 0), emit_parameter(e, 1), phase->function, emit_i64(e, phase->tasks),
-                              emit_i64(e, (int64_t)phase->record * 8)};
+    emit_value arguments[] = {emit_parameter(e, 0), emit_parameter(e, 1), lower_import(e, phase->function, l->plan->graph),
+                              emit_i64(e, phase->tasks), emit_i64(e, (int64_t)phase->record * 8)};
     emit_value before = l->profile ? ticks(e) : NULL;
     emit_call(e, launch, arguments, 5);
     if (l->profile) count_phase(e, l->plan, i, before);

@@ -467,14 +467,17 @@ static void lower_steps(struct lowering *l) {
   }
 }
 
-void lowering_init(struct lowering *l, LLVMModuleRef module, const struct plan *plan, unsigned level_mask, bool profile) {
+void lowering_init(struct lowering *l, const LLVMModuleRef *modules, const struct plan *plan, unsigned level_mask,
+                   bool profile) {
   *l = (struct lowering){.plan = plan, .profile = profile, .level_mask = level_mask};
   l->rows = arena_array(plan->graph->arena, LOWERING_ROWS_MAX, sizeof *l->rows);
-  for (int level = 0; level < LEVEL_COUNT; level++) emit_init(&l->emits[level], module, &target_levels[level]);
+  for (int level = 0; level < LEVEL_COUNT; level++)
+    if ((level_mask >> level & 1) != 0) emit_init(&l->emits[level], modules[level], &target_levels[level]);
 }
 
 void lowering_deinit(struct lowering *l) {
   for (int level = 0; level < LEVEL_COUNT; level++) {
+    if ((l->level_mask >> level & 1) == 0) continue;
     kernels_free(&l->emits[level]);
     emit_deinit(&l->emits[level]);
   }

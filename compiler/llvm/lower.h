@@ -43,8 +43,11 @@ struct lowering {
   int table_count;
 };
 
-/* The graph's plan for the levels of the mask, in this module, which the caller owns; lowering_deinit leaves the code. */
-void lowering_init(struct lowering *lowering, LLVMModuleRef module, const struct plan *plan, unsigned level_mask, bool profile);
+/* The graph's plan for the levels of the mask, each in its module of `modules`, which the caller owns and which can be the
+ * same, or of other contexts, so that code can be generated for them at the same time; lowering_deinit leaves what is in them.
+ */
+void lowering_init(struct lowering *lowering, const LLVMModuleRef *modules, const struct plan *plan, unsigned level_mask,
+                   bool profile);
 void lowering_deinit(struct lowering *lowering);
 
 /* Emits a level's kernels and phases, and `void (int64_t *context, const vitc_parallel *parallel)`, which runs every phase for
@@ -53,6 +56,10 @@ emit_value lower_level(struct lowering *lowering, int level);
 
 /* The part of it that runs the phases, once they are there. */
 emit_value lower_forward(struct lowering *lowering);
+
+/* A constant, or a function of pointers and integers without a result, as e's module sees it: itself there, else a declaration,
+ * and what was internal to its module becomes a name that the parts of the object share (elf_merge.h). */
+emit_value lower_import(struct emit *e, emit_value global, const struct graph *graph);
 
 int64_t context_counters(const struct graph *graph); /* slot of the profile's counters */
 

@@ -219,13 +219,21 @@ static enum status write_panels(const struct packed *packed, const struct int8_p
   return STATUS_OK;
 }
 
-enum status plan_write_weights(const struct plan *plan, plan_sink write, void *context) {
-  const struct int8_panel int8 = int8_panel_of(plan);
+static enum status write_all(const struct plan *plan, const struct int8_panel *int8, plan_sink write, void *context) {
   for (int i = 0; i < plan->packed_count; i++) {
     const struct packed *packed = &plan->packed[i];
-    TRY(packed->layout == PACK_PANELS ? write_panels(packed, &int8, write, context) : write_row_major(packed, write, context));
+    TRY(packed->layout == PACK_PANELS ? write_panels(packed, int8, write, context) : write_row_major(packed, write, context));
     int64_t padding = (packed->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT - packed->bytes;
     TRY(write_zeros(write, context, padding));
   }
   return STATUS_OK;
+}
+
+enum status plan_write_weights(const struct plan *plan, plan_sink write, void *context) {
+  struct arena scratch;
+  arena_init(&scratch);
+  const struct int8_panel int8 = int8_panel_of(plan, &scratch);
+  enum status status = write_all(plan, &int8, write, context);
+  arena_deinit(&scratch);
+  return status;
 }

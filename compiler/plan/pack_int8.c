@@ -6,7 +6,7 @@
 
 static const enum precision INT8 = PRECISION_INT8;
 
-struct int8_panel int8_panel_of(const struct plan *plan) {
+struct int8_panel int8_panel_of(const struct plan *plan, struct arena *arena) {
   int64_t words = 0, groups = 0;
   for (int i = 0; i < plan->packed_count; i++) {
     const struct packed *packed = &plan->packed[i];
@@ -15,7 +15,6 @@ struct int8_panel int8_panel_of(const struct plan *plan) {
     words = needed > words ? needed : words;
     groups = needed_groups > groups ? needed_groups : groups;
   }
-  struct arena *arena = plan->graph->arena;
   struct int8_panel panel;
   size_t tables = (size_t)groups * QUANTIZE_PANEL, elements = (size_t)words * 4 * QUANTIZE_PANEL;
   panel.work = arena_array(arena, elements, sizeof *panel.work);

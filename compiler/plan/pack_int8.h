@@ -4,7 +4,7 @@
 
 #include "plan/planner.h"
 
-/* Room for one panel of the largest k among the int8 panels of a plan. In the arena of the plan's graph. */
+/* Room for one panel of the largest k among the int8 panels of a plan, in `arena`. */
 struct int8_panel {
   float *work, *scales;
   uint32_t *tables;
@@ -12,7 +12,7 @@ struct int8_panel {
   int32_t *sums;
 };
 
-struct int8_panel int8_panel_of(const struct plan *plan);
+struct int8_panel int8_panel_of(const struct plan *plan, struct arena *arena);
 
 /* One panel: words, then for each group those of scale and sum. */
 MUST_USE enum status write_int8_panel(const struct packed *packed, const float *b, int64_t column,

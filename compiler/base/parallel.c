@@ -1,6 +1,7 @@
-#include "calibrate/parallel.h"
+#include "base/parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -29,4 +30,10 @@ void parallel_run(int threads, int64_t count, parallel_item *work, void *context
     started++;
   take_items(&shared);
   for (int i = 0; i < started; i++) pthread_join(workers[i], NULL);
+}
+
+int parallel_cpus(void) {
+  cpu_set_t set;
+  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return count > 0 ? count : 1;
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The thread pool's tests, and examples/two_models and examples/own_threads, under ThreadSanitizer.
+# The thread pool's tests, examples/two_models and examples/own_threads, and the compiler, under ThreadSanitizer.
 #
 #   tests/checks/threads.sh FOLDER     builds there
 #
-# The compiled models are not instrumented; the pool, the callbacks and the programs around them are.
+# The compiled models and LLVM are not instrumented; the pool, the callbacks, the compiler and the programs around them are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vitc=${VITC:-build/vitc}
@@ -28,7 +28,7 @@ check() {
 # clang's: on a kernel with many random address bits it restarts itself without them, which gcc 12's does not.
 export CC=clang-19
 cmake -S . -B "$folder" -G Ninja -DCMAKE_C_COMPILER=clang-19 -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVITC_SANITIZE=thread >/dev/null
-cmake --build "$folder" --target vitc_runtime >"$folder/build.log" || { tail -20 "$folder/build.log"; exit 1; }
+cmake --build "$folder" --target vitc_runtime vitc >"$folder/build.log" || { tail -20 "$folder/build.log"; exit 1; }
 # A program of its own: Criterion ends itself under ThreadSanitizer.
 clang-19 -std=gnu11 -D_GNU_SOURCE -O1 -g -fsanitize=thread -Itests -Iruntime/include tests/checks/pool.c \
   tests/support/pool_checks.c "$folder/libvitc_runtime.a" -lpthread -o "$folder/pool"
@@ -38,6 +38,9 @@ check "pool" "$folder/pool"
 "$vitc" import --init random --seed 1 --arch vit_tiny_patch16_224 --image-size 64x64 -o "$folder/tiny.json"
 for model in digits tiny; do
   "$vitc" compile "$folder/$model.json" -o "$folder/$model.o" --header "$folder/$model.h"
+done
+for precision in fp32 bf16 int8; do
+  check "compile in $precision" "$folder/vitc" compile "$folder/tiny.json" -o "$folder/threads.o" --precision $precision
 done
 flags=(-std=c11 -O1 -g -fsanitize=thread -Wall -Wextra -Werror -Iruntime/include -include "$folder/digits.h" -include "$folder/tiny.h")
 clang-19 "${flags[@]}" examples/two_models/two_models.c "$folder/digits.o" "$folder/tiny.o" "$folder/libvitc_runtime.a" \

@@ -134,13 +134,24 @@ for command in "inspect digits.json" "predict digits.o $image" "compare digits.j
   "$vitc" $command >/dev/full 2>stderr || status=$?
   check "${command%% *}: stdout is full" test $status = 4
 done
-(
-  ulimit -f 8
-  trap '' XFSZ
-  "$vitc" compile digits.json -o limited.o --header limited.h >/dev/null 2>&1
-)
-check "compile: file size limit leaves exit status 4" test $? = 4
-check "nothing is left of it" absent limited.o limited.h
+# No room for the header, in the middle of the weights, and for the code after them.
+for precision in fp32 int8; do
+  for weights in embed external; do
+    "$vitc" compile digits.json -o whole.o --precision $precision --weights $weights
+    last=$(($(stat -c %s whole.o) / 1024 - 8))
+    for limit in 3 100 $last; do
+      status=0
+      (
+        ulimit -f "$limit"
+        trap '' XFSZ
+        "$vitc" compile digits.json -o limited.o --precision $precision --weights $weights >stdout 2>stderr
+      ) || status=$?
+      check "compile $precision $weights: a file size limit of $limit KB" test $status = 4
+      check "one line says so" test "$(wc -l <stderr) $(grep -c '^vitc: limited\.[a-z]*: cannot write: ' stderr)" = "1 1"
+      check "nothing is left of it" test -z "$(find . -name 'limited*')"
+    done
+  done
+done
 mkdir kept && cp digits.json digits.safetensors kept
 cp digits.o kept/old.o
 rejects "compile over an old object, from a bad graph" kept/bad.json "$vitc" compile kept/bad.json -o kept/old.o

@@ -27,6 +27,7 @@ inspect_object() {
   check "$header needs only stddef and stdint" test -z "$(grep -E '^ *# *include' "$header" | grep -v -E '<(stddef|stdint)\.h>')"
 }
 
+one_cpu=$(taskset -c -p $$ | sed 's/.*: *\([0-9]*\).*/\1/')
 compile_twice() {
   local object=$1 header=$2
   shift 2
@@ -35,12 +36,16 @@ compile_twice() {
   expect 0 "compile $object $* again" "$vitc" compile digits.json -o "again/$object" --header "again/$header" "$@"
   check "$object: the same bytes" cmp "$object" "again/$object"
   check "$header: the same bytes" cmp "$header" "again/$header"
+  expect 0 "compile $object $* on one CPU" taskset -c "$one_cpu" "$vitc" compile digits.json -o "again/$object" --header "again/$header" "$@"
+  check "$object: the same bytes on one CPU" cmp "$object" "again/$object"
 }
 
 compile_twice digits.o digits.h
 inspect_object digits digits.o digits.h digits.safetensors
 compile_twice portable.o portable.h --target x86-64 --batch 3
 inspect_object digits portable.o portable.h digits.safetensors
+compile_twice small.o small.h --precision int8
+inspect_object digits small.o small.h digits.safetensors
 compile_twice camera.o camera.h --input u8
 inspect_object digits camera.o camera.h digits.safetensors
 check "camera.h takes 8-bit pixels" grep -q 'digits_run(const uint8_t \*' camera.h

@@ -68,8 +68,8 @@ static void call_tile(struct emit *e, const struct attention_desc *desc, emit_va
   if (desc->precision == PRECISION_BF16)
     arguments[2] = emit_at_const(e, arguments[1], pack_values_at(desc->k_rows, desc->head_dim));
   if (desc->has_mask) {
-    emit_value mask = attention_place_at(e, emit_parameter(e, 7), &place, &desc->mask);
-    arguments[count++] = emit_at(e, mask, emit_mul(e, row, emit_i64(e, desc->mask.row)));
+    emit_value mask = attention_mask_at(e, desc, emit_parameter(e, 7), attention_place_offset(e, &place, &desc->mask));
+    arguments[count++] = attention_mask_at(e, desc, mask, emit_mul(e, row, emit_i64(e, desc->mask.row)));
   }
   if (desc->causal) arguments[count++] = row;
   emit_call(e, tile, arguments, count);

@@ -18,13 +18,19 @@ struct attention_place attention_place_of(struct emit *e, const struct attention
 emit_value attention_place_at(struct emit *e, emit_value pointer, const struct attention_place *place,
                               const struct attention_strides *strides);
 
+/* The same, to be added to a pointer in units of what is there. */
+emit_value attention_place_offset(struct emit *e, const struct attention_place *place, const struct attention_strides *strides);
+
+/* mask + elements of the mask */
+emit_value attention_mask_at(struct emit *e, const struct attention_desc *desc, emit_value mask, emit_value elements);
+
 /* Starts a kernel's function: `pointers`, then three i64, then, where it takes one, the mask. */
 emit_value attention_begin(struct emit *e, const struct attention_desc *desc, const char *what, int pointers, bool takes_mask);
 
 /* The height of the tallest row tile. */
 int attention_tile_height(const struct target_level *level, const struct attention_desc *desc);
 
-/* Function: void (const void *q, const void *packed, const void *v, void *out[, const float *mask][, int64_t row]): `rows` rows
+/* Function: void (const void *q, const void *packed, const void *v, void *out[, const void *mask][, int64_t row]): `rows` rows
  * of one head; v is packed, too, with bf16. With has_mask, mask is that of the first row; with causal, row is its number. q is
  * read to its end before out is written. */
 emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc, int rows);

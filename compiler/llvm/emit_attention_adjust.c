@@ -17,10 +17,22 @@ static emit_value hide_later(struct emit *e, const struct attention_score *at, e
   return emit_select(e, seen, scores, emit_splat_const(e, -INFINITY));
 }
 
+emit_value attention_mask_at(struct emit *e, const struct attention_desc *desc, emit_value mask, emit_value elements) {
+  return desc->mask_bf16 ? emit_bytes(e, mask, emit_mul(e, elements, emit_i64(e, 2))) : emit_at(e, mask, elements);
+}
+
+static emit_value load_mask(struct emit *e, const struct attention_desc *desc, const struct attention_score *at) {
+  emit_value pointer = attention_mask_at(e, desc, at->mask, at->column);
+  if (!desc->mask_bf16) return emit_load_vector(e, pointer, at->lanes);
+  emit_value mask = emit_load_bf16(e, pointer);
+  if (at->lanes == e->level->lanes) return mask;
+  return emit_select(e, emit_lane_mask(e, at->lanes), mask, emit_splat_const(e, 0));
+}
+
 emit_value emit_attention_adjust(struct emit *e, const struct attention_desc *desc, const struct attention_score *at,
                                  emit_value products) {
   emit_value scale = emit_splat_const(e, (double)desc->scale), scores;
-  emit_value mask = desc->has_mask ? emit_load_vector(e, emit_at(e, at->mask, at->column), at->lanes) : NULL;
+  emit_value mask = desc->has_mask ? load_mask(e, desc, at) : NULL;
   if (desc->softcap > 0) {
     double cap = (double)desc->softcap;
     emit_value part = emit_fmul(e, products, emit_splat_const(e, (double)desc->scale / cap));

@@ -26,12 +26,17 @@ struct attention_place attention_place_of(struct emit *e, const struct attention
   return place;
 }
 
-emit_value attention_place_at(struct emit *e, emit_value pointer, const struct attention_place *place,
-                              const struct attention_strides *strides) {
+emit_value attention_place_offset(struct emit *e, const struct attention_place *place,
+                                  const struct attention_strides *strides) {
   emit_value offset =
       emit_add(e, emit_mul(e, place->image, emit_i64(e, strides->image)), emit_mul(e, place->head, emit_i64(e, strides->head)));
   if (place->window != NULL) offset = emit_add(e, offset, emit_mul(e, place->window, emit_i64(e, strides->window)));
-  return emit_at(e, pointer, offset);
+  return offset;
+}
+
+emit_value attention_place_at(struct emit *e, emit_value pointer, const struct attention_place *place,
+                              const struct attention_strides *strides) {
+  return emit_at(e, pointer, attention_place_offset(e, place, strides));
 }
 
 /* Rows become columns: in step s, lanes with bit s clear and set change places between the rows i and i + s. */

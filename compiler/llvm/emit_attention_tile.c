@@ -137,7 +137,8 @@ static void find_maxima(struct emit *e, const struct attention_tile *t) {
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
   bool negative = t->score_scale < 0;
   struct softmax_row row = {.tile = t, .row = attention_row(e, t->scores, loop.index, t->score_stride)};
-  if (t->mask != NULL) row.at.mask = attention_row(e, t->mask, loop.index, t->desc->mask.row);
+  if (t->mask != NULL)
+    row.at.mask = attention_mask_at(e, t->desc, t->mask, emit_mul(e, loop.index, emit_i64(e, t->desc->mask.row)));
   if (t->row != NULL) row.at.row = emit_add(e, t->row, loop.index);
   struct sweep sweep = {.columns = t->keys, .context = &row, .visit = t->adjusts ? visit_adjust : visit_extreme};
   sweep.initial = emit_splat_const(e, negative ? (double)FLT_MAX : (double)-FLT_MAX);
@@ -250,7 +251,7 @@ static void block(struct emit *e, struct attention_tile *t, emit_value first_key
     at.v = attention_row(e, t->v, LLVMBuildSDiv(e->builder, first_key, emit_i64(e, 2), ""), attention_value_stride(t->desc));
   else
     at.v = attention_row(e, t->v, first_key, t->desc->v.row);
-  if (t->mask != NULL) at.mask = emit_at(e, t->mask, first_key);
+  if (t->mask != NULL) at.mask = attention_mask_at(e, t->desc, t->mask, first_key);
   if (t->row != NULL) at.row = emit_sub(e, t->row, first_key);
   if (t->amx)
     emit_attention_amx_scores(e, &at);

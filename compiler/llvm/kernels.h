@@ -82,7 +82,7 @@ int64_t gemm_row_tiles(const struct target_level *level, const struct gemm_desc 
  * * attention_packed_words(desc), as pack.h says.
  *
  * attention_run: void (const void *q, const void *packed, const float *v, void *out, int64_t images, int64_t begin, int64_t
- * end[, const float *mask]) computes the units [begin, end), unit = ((image * windows + window) * heads + head) *
+ * end[, const void *mask]) computes the units [begin, end), unit = ((image * windows + window) * heads + head) *
  * attention_row_tiles(level, desc) + row tile; mask is a parameter with has_mask only. out may be q itself when strides and
  * widths are equal (each tile of q is read before its rows are written). Long sequences are blocked over keys with a running
  * maximum, with the same bits however units are split. With bf16, at levels with dot_bf16 only, q, k and v are operand rows and
@@ -98,6 +98,7 @@ struct attention_desc {
   int32_t causal, has_mask;
   enum precision precision; /* fp32 or bf16 */
   int32_t out_operand;      /* out in operand rows of bf16; v_dim a multiple of 16 */
+  int32_t mask_bf16;        /* the mask's elements, as those of a stage's operand; else fp32 */
 };
 
 int64_t attention_packed_words(const struct attention_desc *desc);

@@ -244,6 +244,7 @@ static struct attention_desc attention_desc(const struct target_level *level, co
   desc.out = attention_strides(&step->out, bf16);
   desc.has_mask = step->input_count > 3;
   if (desc.has_mask) desc.mask = attention_strides(&step->inputs[3], false);
+  desc.mask_bf16 = desc.has_mask && step->inputs[3].dtype == DTYPE_BF16;
   desc.causal = node_int(step->node, "is_causal") != 0;
   desc.softcap = (float)node_float(step->node, "softcap");
   double scale = node_float(step->node, "scale");

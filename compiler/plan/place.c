@@ -19,8 +19,8 @@ struct view place_of(struct planner *p, const struct value *value) {
   return p->plan->views[value->id];
 }
 
-/* Position tables and the like, one row a token: they are added to what products in low precision give, and next to weights in
- * low precision they are large. Numbers that bf16 has no room for, as of masks, stay as they are. */
+/* Position tables, one row a token, and attention's biases, one a query: they are added to what products in low precision give,
+ * and next to weights in low precision they are large. Tables with numbers that bf16 would make infinite stay as they are. */
 static bool is_table(const struct planner *p, const struct value *value) {
   enum { LEAST = 1024 };
   if (p->plan->precision == PRECISION_FP32 || value->data == NULL) return false;
@@ -28,8 +28,10 @@ static bool is_table(const struct planner *p, const struct value *value) {
   int64_t elements = shape_elements(&value->shape), axes = 0;
   for (int i = 0; i < value->shape.rank; i++) axes += value->shape.dim[i] > 1;
   if (axes < 2 || elements < LEAST) return false;
-  for (int64_t i = 0; i < elements; i++)
-    if (!(fabs(element_load(value->dtype, value->data, i)) <= PACK_BF16_MAX)) return false;
+  for (int64_t i = 0; i < elements; i++) {
+    double element = fabs(element_load(value->dtype, value->data, i));
+    if (!(element <= PACK_BF16_MAX) && !isinf(element)) return false;
+  }
   return true;
 }
 

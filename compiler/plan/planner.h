@@ -34,7 +34,7 @@ void operands_find(struct planner *p);
 
 /* pack.c: the packed constant for `value` in this form, made on first use. */
 int pack_constant(struct planner *p, const struct value *value);
-/* The same rounded to bf16, which every element is in the range of, with room after it (pack.h). */
+/* The same rounded to bf16, which every element but infinite ones is in the range of, with room after it (pack.h). */
 int pack_table(struct planner *p, const struct value *value);
 /* A vector, element i divided by balance[i] unless that is NULL; and panels, in int8 for operand rows that are divided so, and
  * with `hadamard` transformed. */

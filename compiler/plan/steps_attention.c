@@ -57,8 +57,8 @@ static const struct value *additive_mask(struct planner *p, const struct value *
 static enum status add_mask(struct planner *p, const struct node *node, const struct attention *extents,
                             struct view *out_view) {
   struct shape full = {4, {extents->batch, extents->q_heads, extents->q_rows, extents->kv_rows}};
-  struct view view = place_of(p, additive_mask(p, node->inputs[3]));
-  TRY(readable(p, node, "attention mask", &view));
+  struct view view = place_operand(p, additive_mask(p, node->inputs[3]));
+  if (view.dtype != DTYPE_BF16) TRY(readable(p, node, "attention mask", &view));
   *out_view = view_broadcast(&view, &full);
   return STATUS_OK;
 }

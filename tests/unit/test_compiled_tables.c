@@ -1,5 +1,6 @@
 /* Constants with one row a token, which objects of low precision hold in bf16: what is computed with them is exact of the
  * rounded table, at every CPU level that this machine has. */
+#include "interp/interp.h"
 #include "plan/plan.h"
 #include "support/bf16.h"
 #include "support/compiled.h"
@@ -166,4 +167,35 @@ Test(compiled_tables, numbers_past_bf16) {
     run_graph(&build, PRECISION_BF16, input, COUNT, wanted, "large numbers");
     build_deinit(&build);
   }
+}
+
+/* Attention's additive mask, one row a query, in two bytes an element. */
+Test(compiled_tables, biases_of_attention) {
+  enum { ROWS = 41, WIDTH = 32, HEADS = 2, ELEMENTS = ROWS * WIDTH, BIASES = HEADS * ROWS * ROWS };
+  struct build build;
+  build_init(&build);
+  struct value *x = build_input(&build, "x", "float32[N,41,32]"), *bias = build_random(&build, "bias", "float32[1,2,41,41]", 3);
+  ((float *)bias->data)[5] = -INFINITY;
+  struct node *node = build_append(&build, "y", OP_attention, BUILD_INPUTS(x, x, x, bias));
+  node_set_int(&build.graph, node, "q_num_heads", HEADS);
+  node_set_int(&build.graph, node, "kv_num_heads", HEADS);
+  build_output(&build, build_infer(&build, node));
+  static float input[BATCH * ELEMENTS], wanted[BATCH * ELEMENTS], got[BATCH * ELEMENTS];
+  random_floats(input, BATCH * ELEMENTS, 2);
+  const void *inputs[] = {input};
+  void *exact[] = {wanted}, *results[] = {got};
+  cr_assert(interp_run(&build.graph, BATCH, inputs, exact, 1, NULL, NULL, &build.diag) == STATUS_OK);
+  struct pass_options passes = {0};
+  struct compiled compiled;
+  enum status status = compiled_open_precision(&build.graph, &passes, BATCH, 0, PRECISION_BF16, &compiled);
+  cr_assert(status == STATUS_OK, "%s", build.diag.message);
+  cr_expect_eq(compiled.loaded.model.weights_bytes, (BIASES + PACK_TABLE_ROOM + 31) / 32 * 64);
+  const char *level;
+  for (int i = 0; (level = compiled_level(&compiled, i)) != NULL; i++) {
+    cr_assert(compiled_run(&compiled, level, BATCH, 2, inputs, results), "%s wrote outside", level);
+    double error = largest_error(got, wanted, BATCH * ELEMENTS);
+    cr_expect(error > 1e-5 && error <= 0.02, "%s is off by %.2e", level, error);
+  }
+  compiled_close(&compiled);
+  build_deinit(&build);
 }

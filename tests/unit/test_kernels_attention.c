@@ -1,5 +1,6 @@
 /* Attention kernels against softmax in double precision. */
 #include "llvm/kernels.h"
+#include "support/bf16.h"
 #include "support/jit.h"
 
 #include <criterion/criterion.h>
@@ -9,7 +10,7 @@
 
 typedef void pack_function(const float *, float *, const float *, int64_t, int64_t, int64_t);
 typedef void run_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t);
-typedef void masked_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t, const float *);
+typedef void masked_function(const float *, const float *, const float *, float *, int64_t, int64_t, int64_t, const void *);
 
 enum { SENTINEL = -7777 };
 
@@ -20,6 +21,7 @@ struct problem {
   bool in_place;
   double hidden; /* part of the mask that is minus infinity */
   float *q, *k, *v, *out, *mask;
+  float *halves; /* with mask_bf16: the mask as the kernel gets it */
   size_t q_count, k_count, v_count, out_count, mask_count;
 };
 
@@ -84,6 +86,14 @@ static size_t extent(const struct problem *p, const struct attention_strides *s,
   return (size_t)(offset(s, p->images - 1, p->desc.windows - 1, heads - 1, rows - 1) + width);
 }
 
+static void halve_mask(struct problem *p) {
+  p->halves = guarded_floats(bf16_floats(p->mask_count), NAN);
+  for (size_t i = 0; i < p->mask_count; i++) {
+    ((uint16_t *)(void *)p->halves)[i] = to_bf16(p->mask[i]);
+    p->mask[i] = bf16_at(p->halves, i);
+  }
+}
+
 static void fill(struct problem *p) {
   const struct attention_desc *d = &p->desc;
   uint32_t seed = (uint32_t)(d->q_rows + d->head_dim);
@@ -98,6 +108,7 @@ static void fill(struct problem *p) {
   p->mask = make(p->mask_count, &seed, 2);
   for (size_t i = 0; i < p->mask_count && p->hidden > 0; i++)
     if ((double)next_random(&seed) * 0.5 + 0.5 < p->hidden) p->mask[i] = -INFINITY;
+  if (d->mask_bf16) halve_mask(p);
   p->out = guarded_floats(p->out_count, SENTINEL);
 }
 
@@ -107,6 +118,7 @@ static void destroy(struct problem *p) {
   guarded_free(p->v, p->v_count);
   guarded_free(p->out, p->out_count);
   guarded_free(p->mask, p->mask_count);
+  if (p->desc.mask_bf16) guarded_free(p->halves, bf16_floats(p->mask_count));
 }
 
 /* The exponent of key j for row i of head h. */
@@ -170,7 +182,7 @@ static void check_outside(const struct problem *p, const float *out, const float
 static void run_units(const struct problem *p, void *kernel, const float *packed, float *out, int64_t begin, int64_t end) {
   const float *q = p->in_place ? out : p->q;
   if (p->desc.has_mask)
-    ((masked_function *)kernel)(q, packed, p->v, out, p->images, begin, end, p->mask);
+    ((masked_function *)kernel)(q, packed, p->v, out, p->images, begin, end, p->desc.mask_bf16 ? p->halves : p->mask);
   else
     ((run_function *)kernel)(q, packed, p->v, out, p->images, begin, end);
 }
@@ -275,6 +287,8 @@ Test(kernels_attention, masks) {
       run(p);
       p.hidden = 0.6;
       run(p);
+      p.desc.mask_bf16 = 1;
+      run(p);
     }
 }
 
@@ -285,6 +299,8 @@ Test(kernels_attention, masks_of_long_sequences) {
   run(p);
   p = masked(shape(1, 9, 1370, 64, 64, 2), MASK_TABLE);
   p.hidden = 0.999; /* whole blocks of keys, and whole rows, hidden */
+  run(p);
+  p.desc.mask_bf16 = 1;
   run(p);
 }
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 typedef void pack_function(const void *, void *, const void *, int64_t, int64_t, int64_t);
-typedef void run_function(const void *, const void *, const void *, void *, int64_t, int64_t, int64_t, const float *);
+typedef void run_function(const void *, const void *, const void *, void *, int64_t, int64_t, int64_t, const void *);
 
 enum { IMAGES = 2, HEADS = 3, WAYS_MAX = 3 };
 
@@ -37,10 +37,13 @@ static int find_ways(struct way *ways) {
   return count;
 }
 
+enum mask { MASK_NONE, MASK_FP32, MASK_BF16 };
+
 struct problem {
   struct attention_desc desc;
   uint16_t *q, *k, *v; /* operand rows; a row has the room of fp32 */
   float *mask, *out;
+  float *halves; /* of bf16: the mask as the kernel gets it; else NULL */
   size_t q_words, k_words, v_words, out_words, mask_words;
 };
 
@@ -57,7 +60,7 @@ static uint16_t *random_rows(size_t words, uint32_t *seed, float scale) {
   return rows;
 }
 
-static struct problem make(int64_t queries, int64_t keys, int64_t head_dim, int64_t v_dim, bool operand, bool masked) {
+static struct problem make(int64_t queries, int64_t keys, int64_t head_dim, int64_t v_dim, bool operand, enum mask mask) {
   struct problem p;
   memset(&p, 0, sizeof p);
   struct attention_desc *d = &p.desc;
@@ -75,7 +78,8 @@ static struct problem make(int64_t queries, int64_t keys, int64_t head_dim, int6
   d->scale = 1 / sqrtf((float)head_dim);
   d->precision = PRECISION_BF16;
   d->out_operand = operand;
-  d->has_mask = masked;
+  d->has_mask = mask != MASK_NONE;
+  d->mask_bf16 = mask == MASK_BF16;
   d->mask = (struct attention_strides){.row = keys + 1, .head = queries * (keys + 1)};
   p.q_words = (size_t)(IMAGES * d->q.image);
   p.k_words = (size_t)(IMAGES * d->k.image);
@@ -88,6 +92,12 @@ static struct problem make(int64_t queries, int64_t keys, int64_t head_dim, int6
   p.out = guarded_floats(p.out_words, 0);
   p.mask = guarded_floats(p.mask_words, 0);
   for (size_t i = 0; i < p.mask_words; i++) p.mask[i] = next_random(&seed) < -0.9f ? -INFINITY : next_random(&seed);
+  if (mask != MASK_BF16) return p;
+  p.halves = guarded_floats(bf16_floats(p.mask_words), NAN);
+  for (size_t i = 0; i < p.mask_words; i++) {
+    ((uint16_t *)(void *)p.halves)[i] = to_bf16(p.mask[i]);
+    p.mask[i] = bf16_at(p.halves, i);
+  }
   return p;
 }
 
@@ -97,6 +107,7 @@ static void release(struct problem *p) {
   guarded_free((float *)p->v, p->v_words);
   guarded_free(p->out, p->out_words);
   guarded_free(p->mask, p->mask_words);
+  if (p->halves != NULL) guarded_free(p->halves, bf16_floats(p->mask_words));
 }
 
 static double element(const uint16_t *rows, const struct attention_strides *s, int64_t image, int64_t head, int64_t row,
@@ -160,11 +171,12 @@ static void run(struct problem *p, const struct way *way) {
   size_t packed_words = (size_t)(IMAGES * HEADS * attention_packed_words(d)), bytes = p->out_words * sizeof(float);
   float *packed = guarded_floats(packed_words, NAN), *one_by_one = malloc(bytes);
   int64_t units = IMAGES * HEADS * attention_row_tiles(&way->level, d);
+  const void *mask = p->halves != NULL ? p->halves : p->mask;
   pack(p->k, packed, p->v, IMAGES, 0, IMAGES * HEADS);
-  for (int64_t unit = units - 1; unit >= 0; unit--) attend(p->q, packed, p->v, p->out, IMAGES, unit, unit + 1, p->mask);
+  for (int64_t unit = units - 1; unit >= 0; unit--) attend(p->q, packed, p->v, p->out, IMAGES, unit, unit + 1, mask);
   check(p, way->name);
   memcpy(one_by_one, p->out, bytes);
-  attend(p->q, packed, p->v, p->out, IMAGES, 0, units, p->mask);
+  attend(p->q, packed, p->v, p->out, IMAGES, 0, units, mask);
   cr_assert(memcmp(one_by_one, p->out, bytes) == 0, "%s: other bits when units are split", way->name);
   free(one_by_one);
   guarded_free(packed, packed_words);
@@ -172,11 +184,11 @@ static void run(struct problem *p, const struct way *way) {
   jit_deinit(&jit);
 }
 
-static void run_all(int64_t queries, int64_t keys, int64_t head_dim, int64_t v_dim, bool operand, bool masked) {
+static void run_all(int64_t queries, int64_t keys, int64_t head_dim, int64_t v_dim, bool operand, enum mask mask) {
   struct way ways[WAYS_MAX];
   int count = find_ways(ways);
   for (int i = 0; i < count; i++) {
-    struct problem p = make(queries, keys, head_dim, v_dim, operand, masked);
+    struct problem p = make(queries, keys, head_dim, v_dim, operand, mask);
     run(&p, &ways[i]);
     release(&p);
   }
@@ -186,31 +198,31 @@ Test(kernels_attention_bf16, odd_shapes) {
   static const int64_t shapes[][4] = {{1, 1, 2, 16},    {1, 197, 64, 64}, {5, 3, 30, 16},   {16, 32, 32, 32},
                                       {17, 33, 64, 64}, {31, 16, 72, 80}, {33, 47, 80, 96}, {13, 64, 128, 16}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-    run_all(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], i % 2 == 0, false);
+    run_all(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], i % 2 == 0, MASK_NONE);
 }
 
 Test(kernels_attention_bf16, columns_that_fill_no_vector) {
-  run_all(7, 21, 20, 20, false, false);
-  run_all(19, 37, 10, 35, false, false);
+  run_all(7, 21, 20, 20, false, MASK_NONE);
+  run_all(19, 37, 10, 35, false, MASK_NONE);
 }
 
 Test(kernels_attention_bf16, vit) {
-  run_all(197, 197, 64, 64, true, false);
+  run_all(197, 197, 64, 64, true, MASK_NONE);
 }
 
 Test(kernels_attention_bf16, long_sequences_in_blocks) {
-  run_all(18, 1371, 64, 64, true, false);
-  run_all(3, 2051, 32, 48, false, false);
+  run_all(18, 1371, 64, 64, true, MASK_NONE);
+  run_all(3, 2051, 32, 48, false, MASK_NONE);
 }
 
 /* Blocks of 32 keys: none, one and many whole ones, with half a block and one key more; heads whose queries stay in tiles and
  * others; rows that fill no tile. */
 Test(kernels_attention_bf16, blocks_of_keys) {
   static const int64_t keys[] = {15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 95, 96, 97, 128, 160, 161};
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) run_all(17, keys[i], 64, 64, i % 2 == 0, false);
-  run_all(16, 70, 96, 64, true, false);
-  run_all(35, 100, 128, 80, true, false);
-  run_all(21, 99, 32, 33, false, false);
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) run_all(17, keys[i], 64, 64, i % 2 == 0, MASK_NONE);
+  run_all(16, 70, 96, 64, true, MASK_NONE);
+  run_all(35, 100, 128, 80, true, MASK_NONE);
+  run_all(21, 99, 32, 33, false, MASK_NONE);
 }
 
 /* Scores that grow by more than e^44 after the first keys, in some rows only, and shrink. */
@@ -219,7 +231,7 @@ Test(kernels_attention_bf16, scores_that_grow) {
   int count = find_ways(ways);
   for (int i = 0; i < count; i++)
     for (int direction = 0; direction < 2; direction++) {
-      struct problem p = make(37, 197, 64, 64, true, false);
+      struct problem p = make(37, 197, 64, 64, true, MASK_NONE);
       p.desc.scale = 4;
       for (int64_t image = 0; image < IMAGES; image++)
         for (int64_t key = 0; key < 197; key++) {
@@ -233,6 +245,8 @@ Test(kernels_attention_bf16, scores_that_grow) {
 }
 
 Test(kernels_attention_bf16, masks) {
-  run_all(23, 41, 32, 32, true, true);
-  run_all(9, 1300, 16, 16, false, true);
+  for (enum mask mask = MASK_FP32; mask <= MASK_BF16; mask++) {
+    run_all(23, 41, 32, 32, true, mask);
+    run_all(9, 1300, 16, 16, false, mask);
+  }
 }

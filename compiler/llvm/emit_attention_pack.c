@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 emit_value attention_begin(struct emit *e, const struct attention_desc *desc, const char *what, int pointers, bool takes_mask) {
   char name[128];
@@ -56,20 +57,48 @@ static void transpose(struct emit *e, emit_value *rows) {
     }
 }
 
-/* `depth` words of `keys` keys, from word `d` on, become rows of 16 in the panel. */
-static void pack_block(struct emit *e, const struct attention_desc *desc, emit_value k, emit_value panel, emit_value d,
-                       int depth, int keys) {
+struct block_desc {
+  int depth, keys;
+};
+
+/* The function void (const void *from, int64_t row, void *to): `depth` words of `keys` keys, `row` bytes from each other,
+ * become rows of 16. A function of its own, since the code generator takes long over so many addresses in a loop. */
+static emit_value block_function(struct emit *e, int depth, int keys) {
+  struct block_desc desc;
+  memset(&desc, 0, sizeof desc);
+  desc.depth = depth;
+  desc.keys = keys;
+  emit_value found = kernel_find(e, "attention_block", &desc, sizeof desc);
+  if (found != NULL) return found;
+  LLVMValueRef caller = e->function;
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  char name[64];
+  snprintf(name, sizeof name, "attention_block_%dx%d_%s", keys, depth, e->level->name);
+  LLVMTypeRef types[] = {e->pointer, e->i64, e->pointer};
+  emit_value function = emit_function_begin(e, name, e->void_type, types, 3), row = emit_parameter(e, 0);
   int lanes = e->level->lanes;
   for (int first = 0; first < 16; first += lanes) {
     emit_value rows[16];
     for (int i = 0; i < lanes; i++) {
-      emit_value row = emit_at(e, emit_at_const(e, k, (first + i) * desc->k.row), d);
       rows[i] = first + i < keys ? emit_load_vector(e, row, depth) : emit_splat_const(e, 0);
+      if (first + i + 1 < keys) row = emit_bytes(e, row, emit_parameter(e, 1));
     }
     transpose(e, rows);
-    emit_value to = emit_at_const(e, emit_at(e, panel, emit_mul(e, d, emit_i64(e, 16))), first);
-    for (int i = 0; i < depth; i++) emit_store_vector(e, rows[i], emit_at_const(e, to, i * 16), lanes);
+    for (int i = 0; i < depth; i++)
+      emit_store_vector(e, rows[i], emit_at_const(e, emit_parameter(e, 2), first + i * 16), lanes);
   }
+  emit_function_end(e);
+  kernel_add(e, "attention_block", &desc, sizeof desc, function);
+  e->function = caller;
+  LLVMPositionBuilderAtEnd(e->builder, block);
+  return function;
+}
+
+/* `depth` words of `keys` keys, from word `d` on, become rows of 16 in the panel. */
+static void pack_block(struct emit *e, const struct attention_desc *desc, emit_value k, emit_value panel, emit_value d,
+                       int depth, int keys) {
+  emit_value arguments[] = {emit_at(e, k, d), emit_i64(e, desc->k.row * 4), emit_at(e, panel, emit_mul(e, d, emit_i64(e, 16)))};
+  emit_call(e, block_function(e, depth, keys), arguments, 3);
 }
 
 static void pack_panel(struct emit *e, const struct attention_desc *desc, emit_value k, emit_value panel, int keys) {

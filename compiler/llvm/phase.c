@@ -3,6 +3,7 @@
 #include "llvm/kernels.h"
 #include "llvm/split.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,16 +12,39 @@ struct task {
   struct emit *e;
   const struct phase_call *call;
   emit_value context, index, threads, images;
-  emit_value arguments[PHASE_POINTERS_MAX + 6];
+  emit_value arguments[PHASE_POINTERS_MAX + 8];
   int argument_count;
 };
 
+/* The function { i64 begin, i64 end } (units, index, threads) that all phases of a level share: what split_shrinking says. */
+static emit_value share_function(struct emit *e) {
+  emit_value found = kernel_find(e, "share", "", 1);
+  if (found != NULL) return found;
+  LLVMValueRef phase = e->function;
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  char name[64];
+  snprintf(name, sizeof name, "share_%s", e->level->name);
+  LLVMTypeRef words[] = {e->i64, e->i64, e->i64}, pair = LLVMStructTypeInContext(e->context, words, 2, 0);
+  emit_value function = emit_function_begin(e, name, pair, words, 3), range[2];
+  split_shrinking(e, emit_parameter(e, 0), emit_parameter(e, 1), emit_parameter(e, 2), &range[0], &range[1]);
+  LLVMBuildAggregateRet(e->builder, range, 2);
+  emit_function_end(e);
+  kernel_add(e, "share", "", 1, function);
+  e->function = phase;
+  LLVMPositionBuilderAtEnd(e->builder, block);
+  return function;
+}
+
 /* This task's part [begin, end) of `units`. */
-static void split(struct task *task, emit_value units, emit_value *out_begin, emit_value *out_end) {
-  if (task->call->tasks == CONTEXT_TASKS)
-    split_shrinking(task->e, units, task->index, task->threads, out_begin, out_end);
-  else
-    split_evenly(task->e, units, task->index, task->threads, out_begin, out_end);
+static void split(struct emit *e, int tasks, emit_value units, emit_value index, emit_value threads, emit_value *out_begin,
+                  emit_value *out_end) {
+  if (tasks != CONTEXT_TASKS) {
+    split_evenly(e, units, index, threads, out_begin, out_end);
+    return;
+  }
+  emit_value arguments[] = {units, index, threads}, range = emit_call(e, share_function(e), arguments, 3);
+  *out_begin = LLVMBuildExtractValue(e->builder, range, 0, "");
+  *out_end = LLVMBuildExtractValue(e->builder, range, 1, "");
 }
 
 static emit_value pointer(struct task *task, emit_value record, int i) {
@@ -50,7 +74,8 @@ static void call_units(struct task *task) {
   struct emit *e = task->e;
   const struct phase_call *call = task->call;
   emit_value *range = &task->arguments[task->argument_count];
-  split(task, emit_mul(e, task->images, emit_i64(e, call->units)), &range[0], &range[1]);
+  emit_value units = emit_mul(e, task->images, emit_i64(e, call->units));
+  split(e, call->tasks, units, task->index, task->threads, &range[0], &range[1]);
   task->argument_count += 2;
   if (call->last_pointer) {
     emit_value record = context_load_pointer(e, task->context, CONTEXT_RECORD);
@@ -59,27 +84,33 @@ static void call_units(struct task *task) {
   emit_call(e, call->kernel, task->arguments, task->argument_count);
 }
 
+/* ---- tiles */
+
+/* Parameters of the function that calls a kernel for a task's tiles; all phases of a level that are run alike share it, since
+ * that costs a few instructions of a task and is much of a phase's code. First the kernel's own up to the number of images. */
+enum { TILES_IMAGES = 4, TILES_KERNEL, TILES_INDEX, TILES_THREADS, TILES_COUNT, TILES_WIDTH, TILES_PANELS, TILES_PARAMETERS };
+
 /* Columns of tiles [begin, end), and of each the row tiles [tile, tile_end); nothing when the range of columns is empty. */
-static void call_columns(struct task *task, emit_value begin, emit_value end, emit_value tile, emit_value tile_end) {
-  struct emit *e = task->e;
+static void call_columns(struct emit *e, LLVMTypeRef kernel, emit_value begin, emit_value end, emit_value tile,
+                         emit_value tile_end) {
   struct emit_if some;
   emit_if_begin(e, &some, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""));
-  emit_value width = emit_i64(e, task->call->width), *range = &task->arguments[task->argument_count];
-  range[0] = emit_mul(e, begin, width);
-  range[1] = emit_min(e, emit_mul(e, end, width), emit_i64(e, task->call->panels));
-  range[2] = tile;
-  range[3] = tile_end;
-  emit_call(e, task->call->kernel, task->arguments, task->argument_count + 4);
+  emit_value width = emit_parameter(e, TILES_WIDTH), arguments[TILES_IMAGES + 5];
+  for (int i = 0; i <= TILES_IMAGES; i++) arguments[i] = emit_parameter(e, i);
+  arguments[TILES_IMAGES + 1] = emit_mul(e, begin, width);
+  arguments[TILES_IMAGES + 2] = emit_min(e, emit_mul(e, end, width), emit_parameter(e, TILES_PANELS));
+  arguments[TILES_IMAGES + 3] = tile;
+  arguments[TILES_IMAGES + 4] = tile_end;
+  LLVMBuildCall2(e->builder, kernel, emit_parameter(e, TILES_KERNEL), arguments, TILES_IMAGES + 5, "");
   emit_if_end(e, &some);
 }
 
 /* This task's tiles, counted down the columns: the end of a column, whole columns, the beginning of one. */
-static void call_tiles(struct task *task) {
-  struct emit *e = task->e;
-  const struct phase_call *call = task->call;
-  emit_value columns = emit_i64(e, (call->panels + call->width - 1) / call->width), zero = emit_i64(e, 0), begin, end;
-  emit_value tiles = call->row_tiles == 0 ? emit_i64(e, 1) : emit_mul(e, task->images, emit_i64(e, call->row_tiles));
-  split(task, emit_mul(e, columns, tiles), &begin, &end);
+static void emit_tiles(struct emit *e, int tasks, LLVMTypeRef kernel) {
+  emit_value tiles = emit_parameter(e, TILES_COUNT), width = emit_parameter(e, TILES_WIDTH), zero = emit_i64(e, 0), begin, end;
+  emit_value past = emit_sub(e, emit_add(e, emit_parameter(e, TILES_PANELS), width), emit_i64(e, 1));
+  emit_value columns = LLVMBuildUDiv(e->builder, past, width, "");
+  split(e, tasks, emit_mul(e, columns, tiles), emit_parameter(e, TILES_INDEX), emit_parameter(e, TILES_THREADS), &begin, &end);
   emit_value column = LLVMBuildUDiv(e->builder, begin, tiles, ""), tile = LLVMBuildURem(e->builder, begin, tiles, "");
   emit_value last = LLVMBuildUDiv(e->builder, end, tiles, ""), last_tile = LLVMBuildURem(e->builder, end, tiles, "");
   emit_value one_column = LLVMBuildICmp(e->builder, LLVMIntEQ, column, last, "");
@@ -87,11 +118,43 @@ static void call_tiles(struct task *task) {
   emit_value some = LLVMBuildAnd(e->builder, cut, LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, ""), "");
   emit_value next = emit_add(e, column, LLVMBuildZExt(e->builder, cut, e->i64, ""));
   emit_value first_end = emit_add(e, column, LLVMBuildZExt(e->builder, some, e->i64, ""));
-  call_columns(task, column, first_end, tile, emit_select(e, one_column, last_tile, tiles));
-  call_columns(task, next, last, zero, tiles);
+  call_columns(e, kernel, column, first_end, tile, emit_select(e, one_column, last_tile, tiles));
+  call_columns(e, kernel, next, last, zero, tiles);
   emit_value tail = LLVMBuildAnd(e->builder, LLVMBuildNot(e->builder, one_column, ""),
                                  LLVMBuildICmp(e->builder, LLVMIntNE, last_tile, zero, ""), "");
-  call_columns(task, last, emit_add(e, last, LLVMBuildZExt(e->builder, tail, e->i64, "")), zero, last_tile);
+  call_columns(e, kernel, last, emit_add(e, last, LLVMBuildZExt(e->builder, tail, e->i64, "")), zero, last_tile);
+}
+
+static emit_value tiles_function(struct emit *e, int tasks, LLVMTypeRef kernel) {
+  emit_value found = kernel_find(e, "tiles", &tasks, sizeof tasks);
+  if (found != NULL) return found;
+  LLVMValueRef phase = e->function;
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  char name[64];
+  snprintf(name, sizeof name, "tiles_%s", e->level->name);
+  LLVMTypeRef parameters[TILES_PARAMETERS];
+  for (int i = 0; i < TILES_PARAMETERS; i++) parameters[i] = i < TILES_IMAGES || i == TILES_KERNEL ? e->pointer : e->i64;
+  emit_value function = emit_function_begin(e, name, e->void_type, parameters, TILES_PARAMETERS);
+  emit_tiles(e, tasks, kernel);
+  emit_function_end(e);
+  kernel_add(e, "tiles", &tasks, sizeof tasks, function);
+  e->function = phase;
+  LLVMPositionBuilderAtEnd(e->builder, block);
+  return function;
+}
+
+static void call_tiles(struct task *task) {
+  struct emit *e = task->e;
+  const struct phase_call *call = task->call;
+  assert(task->argument_count == TILES_IMAGES + 1);
+  emit_value *arguments = task->arguments;
+  arguments[TILES_KERNEL] = call->kernel;
+  arguments[TILES_INDEX] = task->index;
+  arguments[TILES_THREADS] = task->threads;
+  arguments[TILES_COUNT] = call->row_tiles == 0 ? emit_i64(e, 1) : emit_mul(e, task->images, emit_i64(e, call->row_tiles));
+  arguments[TILES_WIDTH] = emit_i64(e, call->width);
+  arguments[TILES_PANELS] = emit_i64(e, call->panels);
+  emit_call(e, tiles_function(e, call->tasks, LLVMGlobalGetValueType(call->kernel)), arguments, TILES_PARAMETERS);
 }
 
 static emit_value phase_function(struct emit *e, const struct phase_call *call, const char *what) {

@@ -59,34 +59,45 @@ void amx_add_part(struct emit *e, emit_value copy, const struct gemm_scales *sca
   emit_loop_end(e, &loop, NULL);
 }
 
+/* Without a remainder of one panel the two are one tile, whose scales follow each other. */
+static int panels_of(const struct amx_gemm *gemm) {
+  return gemm->desc->n % COPY_COLUMNS == 0 ? AMX_PANELS : 1;
+}
+
 void amx_pending_begin(struct emit *e, struct amx_pending *pending, const struct amx_gemm *gemm, emit_value state,
                        emit_value copy, emit_value operands, emit_value c) {
   *pending = (struct amx_pending){.gemm = gemm, .rows = amx_state_load(e, state, STATE_ROWS), .copy = copy};
   pending->has_second = LLVMBuildICmp(e->builder, LLVMIntSGT, amx_state_load(e, state, STATE_PANELS), emit_i64(e, 1), "");
-  for (int p = 0; p < AMX_PANELS; p++) {
+  int panels = panels_of(gemm);
+  for (int p = 0; p < AMX_PANELS; p += panels) {
     struct gemm_tile *tile = &pending->panel[p];
-    *tile = (struct gemm_tile){.desc = gemm->desc, .panels = 1, .vectors = 16 / e->level->lanes, .operands = operands};
+    *tile = (struct gemm_tile){.desc = gemm->desc, .panels = panels, .vectors = panels * 16 / e->level->lanes};
+    tile->operands = operands;
     tile->image = amx_state_load(e, state, STATE_IMAGE);
     tile->row = amx_state_load(e, state, STATE_ROW);
     tile->column = emit_add(e, amx_state_load(e, state, STATE_COLUMN), emit_i64(e, p * 16));
     gemm_tile_begin(e, tile, c);
-    if (gemm->desc->precision != PRECISION_INT8) continue;
+    if (gemm->desc->precision == PRECISION_INT8 && gemm->parts == 1) tile->scales = &pending->scales[p];
+  }
+  for (int p = 0; p < AMX_PANELS && gemm->desc->precision == PRECISION_INT8; p++) {
     emit_value a = state_load_pointer(e, state, STATE_A), last = emit_i64(e, gemm->parts - 1);
     emit_value b = emit_at_const(e, state_load_pointer(e, state, STATE_B), p * gemm->stride);
     emit_value some = LLVMBuildICmp(e->builder, LLVMIntSGT, pending->rows, emit_i64(e, 0), "");
     pending->scales[p] = amx_scales(e, gemm, copy, p, a, b, last, p == 0 ? some : pending->has_second);
-    if (gemm->parts == 1) tile->scales = &pending->scales[p];
   }
 }
 
+/* The row's columns of a tile that begins at panel p. */
 static void finish_row(struct emit *e, const struct amx_pending *pending, int p, emit_value row) {
-  emit_value copy_row = emit_at_const(e, gemm_offset(e, pending->copy, row, COPY_COLUMNS), p * 16);
+  const struct gemm_tile *tile = &pending->panel[p];
+  emit_value copy_row = gemm_offset(e, pending->copy, row, COPY_COLUMNS);
   if (pending->gemm->parts > 1) {
-    emit_value sums = emit_at_const(e, gemm_offset(e, amx_sums(e, pending->copy), row, COPY_COLUMNS), p * 16);
-    add_row(e, &pending->scales[p], copy_row, sums, row, NULL);
+    emit_value sums = gemm_offset(e, amx_sums(e, pending->copy), row, COPY_COLUMNS);
+    for (int of = p; of < p + tile->panels; of++)
+      add_row(e, &pending->scales[of], emit_at_const(e, copy_row, of * 16), emit_at_const(e, sums, of * 16), row, NULL);
     copy_row = sums;
   }
-  gemm_tile_finish_row(e, &pending->panel[p], copy_row, row, 0);
+  gemm_tile_finish_row(e, tile, emit_at_const(e, copy_row, p * 16), row, 0);
 }
 
 void amx_pending_finish(struct emit *e, const struct amx_pending *pending, emit_value begin, emit_value end) {
@@ -94,8 +105,10 @@ void amx_pending_finish(struct emit *e, const struct amx_pending *pending, emit_
   struct emit_if second;
   emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
   finish_row(e, pending, 0, loop.index);
-  emit_if_begin(e, &second, pending->has_second);
-  finish_row(e, pending, 1, loop.index);
-  emit_if_end(e, &second);
+  if (pending->panel[0].panels == 1) {
+    emit_if_begin(e, &second, pending->has_second);
+    finish_row(e, pending, 1, loop.index);
+    emit_if_end(e, &second);
+  }
   emit_loop_end(e, &loop, NULL);
 }

@@ -161,9 +161,27 @@ void gemm_column_scales(struct emit *e, const struct gemm_scales *scales, int v,
   for (int i = 0; i < 2; i++) out[i] = emit_load_vector(e, emit_at_const(e, at, (int64_t)i * 16), e->level->lanes);
 }
 
+/* Two vectors of bf16 become one store. */
+static bool store_both(struct emit *e, const struct gemm_tile *tile, const emit_value *values, emit_value c_row, int v) {
+  if (!stores_bf16(e, tile->desc) || v + 1 >= tile->vectors) return false;
+  int64_t column = (int64_t)v * e->level->lanes;
+  emit_store_bf16_pair(e, values[v], values[v + 1], emit_bytes(e, c_row, emit_i64(e, column * 2)));
+  return true;
+}
+
+/* All vectors of the row of C that starts at c_row. */
+static void store_row(struct emit *e, const struct gemm_tile *tile, const emit_value *values, emit_value c_row) {
+  for (int v = 0; v < tile->vectors; v++)
+    if (store_both(e, tile, values, c_row, v))
+      v++;
+    else
+      store_columns(e, tile, values[v], c_row, v);
+}
+
 void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first) {
   int lanes = e->level->lanes;
   emit_value c_row = gemm_offset(e, tile->c, row, tile->desc->c_row_stride), row_scales[2], column_scales[2];
+  emit_value values[TILE_VECTORS_MAX];
   if (tile->scales != NULL) gemm_row_scales(e, tile->scales, row, row_scales);
   for (int v = 0; v < tile->vectors; v++) {
     emit_value value = emit_load_vector(e, emit_at_const(e, copy_row, v * lanes), lanes);
@@ -172,9 +190,10 @@ void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_val
       value = LLVMBuildBitCast(e->builder, value, e->ivector, "");
       value = gemm_scaled(e, emit_splat_const(e, 0), value, row_scales, column_scales);
     }
-    value = apply_stages(e, tile, first, tile->desc->stage_count, value, row, v);
-    store_columns(e, tile, value, c_row, v);
+    values[v] = apply_stages(e, tile, first, tile->desc->stage_count, value, row, v);
+    if (!stores_bf16(e, tile->desc)) store_columns(e, tile, values[v], c_row, v);
   }
+  if (stores_bf16(e, tile->desc)) store_row(e, tile, values, c_row);
 }
 
 void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first) {

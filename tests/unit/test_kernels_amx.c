@@ -269,7 +269,8 @@ static void check_splits(struct problem *p, gemm_function *gemm, const float *be
                          const struct way *way) {
   size_t bytes = p->c.count * sizeof(float);
   int64_t panels = (p->desc.n + 15) / 16, tiles = p->images * gemm_row_tiles(&way->level, &p->desc);
-  for (int64_t step = 1; step <= 3 && step < panels; step++) {
+  int64_t least = gemm_split_panels(&way->level, &p->desc);
+  for (int64_t step = least; step <= 3 * least && step < panels; step += least) {
     memcpy(p->c.at, before, bytes);
     for (int64_t at = 0; at < panels; at += step) call(p, gemm, at, at + step < panels ? at + step : panels, 0, tiles);
     cr_assert(memcmp(whole, p->c.at, bytes) == 0, "%s: other bits in steps of %d panels", way->name, (int)step);

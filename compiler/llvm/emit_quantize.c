@@ -6,10 +6,25 @@
 /* Vectors of 32-bit lanes whose low bytes become one vector of bytes. */
 enum { PACKED = 4, VECTORS_MAX = 16 };
 
+/* A row, or the rest of one, of fp32 or bf16. */
+struct row {
+  emit_value at;
+  bool bf16;
+};
+
+/* A row or a group of one. */
+struct line {
+  struct row x;
+  emit_value to; /* where it is transformed to; NULL: it is not */
+  emit_value y, table;
+};
+
+/* Lines side by side: what one waits for, the others hide. */
 struct quantizer {
   const struct rows_desc *desc;
-  int64_t block; /* of the Hadamard transform, 0: none */
-  emit_value x, transformed, y;
+  int64_t done, block; /* of the Hadamard transform: stages of distances below `done` are done */
+  int count;
+  struct line line[QUANTIZE_ROWS];
 };
 
 /* Smallest and largest element, and NaN where any element is infinite or NaN, else 0. */
@@ -26,12 +41,29 @@ static int lanes_at(const struct emit *e, int64_t columns, int64_t column) {
   return (int)(left > e->level->lanes ? e->level->lanes : left > 0 ? left : 0);
 }
 
+static emit_value load_bf16(struct emit *e, emit_value pointer) {
+  LLVMTypeRef halves = LLVMVectorType(LLVMInt16TypeInContext(e->context), (unsigned)e->level->lanes);
+  emit_value load = LLVMBuildLoad2(e->builder, halves, pointer, "");
+  LLVMSetAlignment(load, 2);
+  load = LLVMBuildShl(e->builder, LLVMBuildZExt(e->builder, load, e->ivector, ""), emit_splat_i32(e, 16), "");
+  return LLVMBuildBitCast(e->builder, load, e->vector, "");
+}
+
+static struct row row_from(struct emit *e, struct row row, emit_value column) {
+  row.at = row.bf16 ? emit_bytes(e, row.at, emit_mul(e, column, emit_i64(e, 2))) : emit_at(e, row.at, column);
+  return row;
+}
+
 /* `count` vectors from `from` on, of which only the first `columns` elements exist. */
-static void load_vectors(struct emit *e, emit_value from, int64_t columns, int count, emit_value *out) {
+static void load_vectors(struct emit *e, struct row from, int64_t columns, int count, emit_value *out) {
   for (int v = 0; v < count; v++) {
     int64_t column = (int64_t)v * e->level->lanes;
     int lanes = lanes_at(e, columns, column);
-    out[v] = lanes == 0 ? emit_splat_const(e, 0) : emit_load_vector(e, emit_at_const(e, from, column), lanes);
+    emit_value pointer = row_from(e, from, emit_i64(e, column)).at;
+    if (lanes == 0)
+      out[v] = emit_splat_const(e, 0);
+    else
+      out[v] = from.bf16 ? load_bf16(e, pointer) : emit_load_vector(e, pointer, lanes);
   }
 }
 
@@ -48,11 +80,12 @@ static emit_value butterfly_lanes(struct emit *e, emit_value x, int distance) {
   return emit_fma(e, x, LLVMConstVector(signs, (unsigned)lanes), other);
 }
 
-/* Blocks of `block` elements times the Hadamard matrix of 1 and -1, which is not scaled: the weights' scales are. */
-static void transform(struct emit *e, int64_t block, int count, emit_value *x) {
-  for (int distance = 1; distance < e->level->lanes && distance < block; distance *= 2)
+/* Blocks times the Hadamard matrix of 1 and -1, which is not scaled: the weights' scales are. */
+static void transform(struct emit *e, const struct quantizer *q, int count, emit_value *x) {
+  int lanes = e->level->lanes;
+  for (int distance = (int)q->done; distance < lanes && distance < q->block; distance *= 2)
     for (int v = 0; v < count; v++) x[v] = butterfly_lanes(e, x[v], distance);
-  for (int apart = 1; (int64_t)apart * e->level->lanes < block; apart *= 2)
+  for (int apart = q->done > lanes ? (int)q->done / lanes : 1; (int64_t)apart * lanes < q->block; apart *= 2)
     for (int v = 0; v < count; v++) {
       if ((v & apart) != 0) continue;
       emit_value a = x[v], b = x[v + apart];
@@ -63,11 +96,11 @@ static void transform(struct emit *e, int64_t block, int count, emit_value *x) {
 
 /* One unit of `columns` elements at x; transformed, where `to` is not NULL. acc: low and high of even and odd vectors, poison.
  */
-static void visit_unit(struct emit *e, const struct quantizer *q, emit_value from, emit_value to, int64_t columns, int count,
+static void visit_unit(struct emit *e, const struct quantizer *q, struct row from, emit_value to, int64_t columns, int count,
                        emit_value *acc) {
   emit_value x[VECTORS_MAX];
   load_vectors(e, from, columns, count, x);
-  if (to != NULL) transform(e, q->block, count, x);
+  if (to != NULL) transform(e, q, count, x);
   for (int v = 0; v < count; v++) {
     int64_t column = (int64_t)v * e->level->lanes;
     int lanes = lanes_at(e, columns, column);
@@ -86,30 +119,43 @@ static emit_value reduce_min(struct emit *e, emit_value x) {
   return LLVMBuildFNeg(e->builder, emit_reduce_max(e, LLVMBuildFNeg(e->builder, x, "")), "");
 }
 
-/* The range of `columns` elements from `from` on, which are transformed into `to` where that is not NULL. */
-static struct range find_range(struct emit *e, const struct quantizer *q, emit_value from, emit_value to, int64_t columns) {
-  int64_t lanes = e->level->lanes, count = to != NULL && q->block > lanes ? q->block / lanes : PACKED;
-  if (to != NULL && q->block <= lanes) count = 1;
-  int64_t unit = count * lanes, whole = columns / unit * unit;
-  emit_value acc[5];
-  for (int i = 0; i < 2; i++) {
-    acc[i] = emit_splat_const(e, (double)INFINITY);
-    acc[2 + i] = emit_splat_const(e, (double)-INFINITY);
+enum { RANGE_SUMS = 5 };
+
+static void visit_units(struct emit *e, const struct quantizer *q, emit_value begin, int64_t columns, int count,
+                        emit_value *acc) {
+  for (int i = 0; i < q->count; i++) {
+    const struct line *line = &q->line[i];
+    emit_value to = line->to != NULL ? emit_at(e, line->to, begin) : NULL;
+    visit_unit(e, q, row_from(e, line->x, begin), to, columns, count, &acc[i * RANGE_SUMS]);
   }
-  acc[4] = emit_splat_const(e, 0);
+}
+
+/* The range of `columns` elements of each line, which are transformed meanwhile. */
+static void find_ranges(struct emit *e, const struct quantizer *q, int64_t columns, struct range *out) {
+  bool transforms = q->line[0].to != NULL;
+  int64_t lanes = e->level->lanes, count = transforms && q->block > lanes ? q->block / lanes : PACKED;
+  if (transforms && q->block <= lanes) count = 1;
+  int64_t unit = count * lanes, whole = columns / unit * unit;
+  emit_value acc[QUANTIZE_ROWS * RANGE_SUMS];
+  int sums = q->count * RANGE_SUMS;
+  for (int i = 0; i < sums; i++) {
+    int of = i % RANGE_SUMS;
+    acc[i] = emit_splat_const(e, of < 2 ? (double)INFINITY : of < 4 ? (double)-INFINITY : 0);
+  }
   if (whole > 0) {
     struct emit_loop loop;
-    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), unit, acc, 5, EMIT_NOT_EMPTY);
-    for (int i = 0; i < 5; i++) acc[i] = loop.carried[i];
-    visit_unit(e, q, emit_at(e, from, loop.index), to != NULL ? emit_at(e, to, loop.index) : NULL, unit, (int)count, acc);
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), unit, acc, sums, EMIT_NOT_EMPTY);
+    for (int i = 0; i < sums; i++) acc[i] = loop.carried[i];
+    visit_units(e, q, loop.index, unit, (int)count, acc);
     emit_loop_end(e, &loop, acc);
-    for (int i = 0; i < 5; i++) acc[i] = loop.carried[i];
+    for (int i = 0; i < sums; i++) acc[i] = loop.carried[i];
   }
-  if (whole < columns)
-    visit_unit(e, q, emit_at_const(e, from, whole), to != NULL ? emit_at_const(e, to, whole) : NULL, columns - whole,
-               (int)count, acc);
-  return (struct range){reduce_min(e, emit_fmin(e, acc[0], acc[1])), emit_reduce_max(e, emit_fmax(e, acc[2], acc[3])),
-                        emit_reduce_add(e, acc[4])};
+  if (whole < columns) visit_units(e, q, emit_i64(e, whole), columns - whole, (int)count, acc);
+  for (int i = 0; i < q->count; i++) {
+    const emit_value *of = &acc[i * RANGE_SUMS];
+    out[i] = (struct range){reduce_min(e, emit_fmin(e, of[0], of[1])), emit_reduce_max(e, emit_fmax(e, of[2], of[3])),
+                            emit_reduce_add(e, of[4])};
+  }
 }
 
 static emit_value to_integers(struct emit *e, emit_value x) {
@@ -156,7 +202,7 @@ struct scale {
   emit_value factor, shift; /* vectors: u8 = round(x * factor + shift) */
 };
 
-static void quantize_unit(struct emit *e, const struct scale *scale, emit_value from, emit_value to, int64_t columns) {
+static void quantize_unit(struct emit *e, const struct scale *scale, struct row from, emit_value to, int64_t columns) {
   emit_value x[PACKED];
   load_vectors(e, from, columns, PACKED, x);
   for (int v = 0; v < PACKED; v++) x[v] = to_integers(e, emit_fma(e, x[v], scale->factor, scale->shift));
@@ -170,57 +216,89 @@ static emit_value operand_at(struct emit *e, emit_value y, emit_value column) {
   return emit_bytes(e, y, e->level->dot_int8 ? column : emit_mul(e, column, emit_i64(e, 2)));
 }
 
-static void quantize(struct emit *e, const struct scale *scale, emit_value from, emit_value to, int64_t columns) {
+static void quantize_units(struct emit *e, const struct quantizer *q, const struct scale *scales, emit_value begin,
+                           int64_t columns) {
+  for (int i = 0; i < q->count; i++) {
+    const struct line *line = &q->line[i];
+    struct row from = line->to != NULL ? (struct row){.at = line->to} : line->x;
+    quantize_unit(e, &scales[i], row_from(e, from, begin), operand_at(e, line->y, begin), columns);
+  }
+}
+
+static void quantize(struct emit *e, const struct quantizer *q, const struct scale *scales, int64_t columns) {
   int64_t unit = PACKED * (int64_t)e->level->lanes, whole = columns / unit * unit;
   if (whole > 0) {
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), unit, NULL, 0, EMIT_NOT_EMPTY);
-    quantize_unit(e, scale, emit_at(e, from, loop.index), operand_at(e, to, loop.index), unit);
+    quantize_units(e, q, scales, loop.index, unit);
     emit_loop_end(e, &loop, NULL);
   }
-  if (whole < columns)
-    quantize_unit(e, scale, emit_at_const(e, from, whole), operand_at(e, to, emit_i64(e, whole)), columns - whole);
+  if (whole < columns) quantize_units(e, q, scales, emit_i64(e, whole), columns - whole);
 }
 
 /* x = step * u8 + low. Ranges too narrow to divide 255 by are one value. */
-static void quantize_range(struct emit *e, const struct range *range, emit_value from, emit_value to, emit_value table,
-                           int64_t columns) {
+static struct scale scale_of(struct emit *e, const struct range *range, emit_value table) {
   emit_value width = emit_fsub(e, range->high, range->low), least = emit_f32(e, 1e-34);
   emit_value wide = LLVMBuildFCmp(e->builder, LLVMRealOGT, width, least, ""), zero = emit_f32(e, 0);
   emit_value factor = emit_select(e, wide, emit_fdiv(e, emit_f32(e, 255), width), zero);
   emit_value step = emit_select(e, wide, emit_fmul(e, width, emit_f32(e, 1.0 / 255)), zero);
-  struct scale scale = {.factor = emit_splat(e, factor)};
-  scale.shift = emit_splat(e, emit_fmul(e, LLVMBuildFNeg(e->builder, range->low, ""), factor));
-  quantize(e, &scale, from, to, columns);
   emit_store_f32(e, emit_fadd(e, step, range->poison), table);
   emit_store_f32(e, LLVMBuildFNeg(e->builder, range->low, ""), emit_at_const(e, table, 1));
+  struct scale scale = {.factor = emit_splat(e, factor)};
+  scale.shift = emit_splat(e, emit_fmul(e, LLVMBuildFNeg(e->builder, range->low, ""), factor));
+  return scale;
 }
 
-static void quantize_group(struct emit *e, const struct quantizer *q, emit_value from, emit_value group, int64_t columns) {
+static void quantize_lines(struct emit *e, const struct quantizer *q, int64_t columns) {
+  struct range ranges[QUANTIZE_ROWS];
+  struct scale scales[QUANTIZE_ROWS];
+  find_ranges(e, q, columns, ranges);
+  for (int i = 0; i < q->count; i++) scales[i] = scale_of(e, &ranges[i], q->line[i].table);
+  quantize(e, q, scales, columns);
+}
+
+static void quantize_group(struct emit *e, const struct quantizer *q, emit_value group, int64_t columns) {
+  struct quantizer of = *q;
   emit_value begin = emit_mul(e, group, emit_i64(e, q->desc->group));
-  emit_value tables = emit_at_const(e, q->y, operand_tables(e->level, q->desc->columns));
-  from = emit_at(e, from, begin);
-  struct range range = find_range(e, q, from, NULL, columns);
-  quantize_range(e, &range, from, operand_at(e, q->y, begin), emit_at(e, tables, emit_mul(e, group, emit_i64(e, 2))), columns);
+  for (int i = 0; i < of.count; i++) {
+    struct line *line = &of.line[i];
+    if (line->to != NULL) line->x = (struct row){.at = line->to};
+    line->to = NULL;
+    line->x = row_from(e, line->x, begin);
+    line->y = operand_at(e, line->y, begin);
+    line->table = emit_at(e, line->table, emit_mul(e, group, emit_i64(e, 2)));
+  }
+  quantize_lines(e, &of, columns);
 }
 
-void emit_quantize_row(struct emit *e, const struct rows_desc *desc, emit_value x, emit_value transformed, emit_value y) {
-  struct quantizer q = {.desc = desc, .block = desc->hadamard, .y = y};
+static struct quantizer quantizer_of(struct emit *e, const struct rows_desc *desc, const struct quantize_row *rows, int count) {
+  struct quantizer q = {.desc = desc, .done = rows->done, .block = desc->hadamard > 0 ? desc->hadamard : 1, .count = count};
+  assert(count <= QUANTIZE_ROWS && desc->group % 64 == 0);
+  assert(q.block <= VECTORS_MAX * (int64_t)e->level->lanes && desc->columns % q.block == 0);
+  assert(!rows->bf16 || desc->columns % e->level->lanes == 0);
+  for (int i = 0; i < count; i++) {
+    emit_value table = emit_at_const(e, rows[i].y, operand_tables(e->level, desc->columns));
+    emit_value to = q.block > q.done ? rows[i].room : NULL;
+    q.line[i] = (struct line){{rows[i].x, rows[i].bf16}, to, rows[i].y, table};
+  }
+  return q;
+}
+
+void emit_quantize_rows(struct emit *e, const struct rows_desc *desc, const struct quantize_row *rows, int count) {
+  struct quantizer q = quantizer_of(e, desc, rows, count);
+  struct range unused[QUANTIZE_ROWS];
   int64_t columns = desc->columns, group = desc->group;
-  assert(q.block <= VECTORS_MAX * (int64_t)e->level->lanes && (q.block == 0 || columns % q.block == 0) && group % 64 == 0);
-  emit_value to = q.block > 1 ? transformed : NULL, from = to != NULL ? transformed : x;
   if (group == 0) {
-    struct range range = find_range(e, &q, x, to, columns);
-    quantize_range(e, &range, from, y, emit_at_const(e, y, operand_tables(e->level, columns)), columns);
+    quantize_lines(e, &q, columns);
     return;
   }
-  if (to != NULL) find_range(e, &q, x, to, columns);
+  if (q.line[0].to != NULL) find_ranges(e, &q, columns, unused);
   int64_t whole = columns / group;
   if (whole > 0) {
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), 1, NULL, 0, EMIT_NOT_EMPTY);
-    quantize_group(e, &q, from, loop.index, group);
+    quantize_group(e, &q, loop.index, group);
     emit_loop_end(e, &loop, NULL);
   }
-  if (columns % group != 0) quantize_group(e, &q, from, emit_i64(e, whole), columns % group);
+  if (columns % group != 0) quantize_group(e, &q, emit_i64(e, whole), columns % group);
 }

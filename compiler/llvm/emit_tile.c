@@ -189,25 +189,38 @@ void emit_store_mask(struct emit *e, emit_value vector, emit_value pointer, emit
   emit_call(e, masked_intrinsic(e, "llvm.masked.store"), arguments, 4);
 }
 
-emit_value emit_sweep(struct emit *e, const struct sweep *sweep) {
-  int64_t lanes = e->level->lanes, step = lanes * SWEEP_UNROLL, looped = sweep->columns / step * step;
-  int carried = sweep->initial != NULL ? SWEEP_UNROLL : 0;
-  emit_value acc[SWEEP_UNROLL];
-  for (int i = 0; i < SWEEP_UNROLL; i++) acc[i] = sweep->initial;
+void emit_sweeps(struct emit *e, const struct sweep *sweeps, int count, emit_value *out) {
+  int64_t lanes = e->level->lanes, step = lanes * SWEEP_UNROLL, columns = sweeps->columns, looped = columns / step * step;
+  int carried = sweeps->initial != NULL ? count * SWEEP_UNROLL : 0;
+  emit_value acc[SWEEPS_MAX * SWEEP_UNROLL];
+  assert(count <= SWEEPS_MAX);
+  for (int i = 0; i < count * SWEEP_UNROLL; i++) acc[i] = sweeps[i / SWEEP_UNROLL].initial;
   if (looped > 0) {
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), step, acc, carried, EMIT_NOT_EMPTY);
-    for (int i = 0; i < SWEEP_UNROLL; i++) {
-      emit_value column = emit_add(e, loop.index, emit_i64(e, i * lanes));
-      acc[i] = sweep->visit(e, sweep->context, column, (int)lanes, carried > 0 ? loop.carried[i] : NULL);
-    }
+    for (int i = 0; i < SWEEP_UNROLL; i++)
+      for (int s = 0; s < count; s++) {
+        emit_value column = emit_add(e, loop.index, emit_i64(e, i * lanes)), *at = &acc[s * SWEEP_UNROLL + i];
+        *at =
+            sweeps[s].visit(e, sweeps[s].context, column, (int)lanes, carried > 0 ? loop.carried[s * SWEEP_UNROLL + i] : NULL);
+      }
     emit_loop_end(e, &loop, acc);
     for (int i = 0; i < carried; i++) acc[i] = loop.carried[i];
   }
-  for (int64_t column = looped, i = 0; column < sweep->columns; column += lanes, i++) {
-    int64_t left = sweep->columns - column;
-    acc[i] = sweep->visit(e, sweep->context, emit_i64(e, column), (int)(left < lanes ? left : lanes), acc[i]);
+  for (int64_t column = looped, i = 0; column < columns; column += lanes, i++)
+    for (int s = 0; s < count; s++) {
+      int64_t left = columns - column;
+      emit_value *at = &acc[s * SWEEP_UNROLL + i];
+      *at = sweeps[s].visit(e, sweeps[s].context, emit_i64(e, column), (int)(left < lanes ? left : lanes), *at);
+    }
+  for (int s = 0; carried > 0 && s < count; s++) {
+    const emit_value *of = &acc[s * SWEEP_UNROLL];
+    out[s] = sweeps[s].combine(e, sweeps[s].combine(e, of[0], of[1]), sweeps[s].combine(e, of[2], of[3]));
   }
-  if (carried == 0) return NULL;
-  return sweep->combine(e, sweep->combine(e, acc[0], acc[1]), sweep->combine(e, acc[2], acc[3]));
+}
+
+emit_value emit_sweep(struct emit *e, const struct sweep *sweep) {
+  emit_value result = NULL;
+  emit_sweeps(e, sweep, 1, &result);
+  return result;
 }

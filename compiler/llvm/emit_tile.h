@@ -77,4 +77,9 @@ struct sweep {
 };
 emit_value emit_sweep(struct emit *e, const struct sweep *sweep);
 
+/* The same of several rows of as many columns, vector by vector of each in turn: what one row waits for, the others hide. Each
+ * has the bits that it has alone. */
+enum { SWEEPS_MAX = 2 };
+void emit_sweeps(struct emit *e, const struct sweep *sweeps, int count, emit_value *out);
+
 #endif

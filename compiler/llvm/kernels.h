@@ -115,12 +115,14 @@ struct rows_desc {
   enum precision to;     /* of the operand rows that y becomes; fp32 for softmax */
   int64_t group;         /* int8 */
   int64_t hadamard;      /* int8: length of the blocks that the row is transformed in (pack_hadamard), 0: none */
+  int x_operand;         /* int8, OP_identity: x in operand rows of bf16; columns a multiple of 32 */
   int64_t rows, columns; /* of one image */
   int64_t x_row_stride, x_image_stride, y_row_stride, y_image_stride;
   float epsilon;
   int has_bias;
 };
 emit_value emit_rows(struct emit *e, const struct rows_desc *desc);
+bool rows_use_tiles(const struct rows_desc *desc);   /* where a level has them */
 const char *rows_name(const struct rows_desc *desc); /* "layer_norm", "softmax", "convert" */
 
 /* ---- Rotary embedding: void (const float *x, float *y, const void *const *operands, int64_t images, int64_t begin,

@@ -144,6 +144,8 @@ static void rows_call(struct lowering *l, const struct step *step, const struct 
                       const struct view *to, const struct view *const *operands) {
   const struct rows_desc kernel = rows_kernel(l, desc);
   unsigned uses = desc->to == PRECISION_INT8 ? TARGET_USES_DOT_INT8 : desc->to == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
+  if (desc->x_operand != 0) uses |= TARGET_USES_DOT_BF16;
+  if (rows_use_tiles(desc)) uses |= TARGET_USES_TILES;
   struct emit *e = kernel_emit(l, uses);
   struct call call = call_of(step, emit_rows(e, &kernel), CONTEXT_THREADS);
   call.phase.units = desc->rows;
@@ -161,6 +163,7 @@ static void operand_phase(struct lowering *l, const struct step *step, const str
   memset(&desc, 0, sizeof desc);
   desc.op = norm != NULL ? OP_layer_normalization : OP_identity;
   desc.to = step->precision;
+  desc.x_operand = from->operand != 0 && level_of(l)->dot_bf16;
   desc.group = panels != NULL ? panels->group : 0;
   desc.hadamard = panels != NULL && panels->hadamard ? pack_hadamard(panels->k) : 0;
   matrix(to, &desc.rows, &desc.columns, &desc.y_row_stride);

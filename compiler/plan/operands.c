@@ -1,5 +1,6 @@
 /* Which values are kept as operand rows of bf16 (kernels.h) instead of fp32: results of products and attention that only
- * products and attention read. Their rows have the room of fp32, since what they hold depends on the CPU level. */
+ * products and attention read; in int8 they are quantised from there. Their rows have the room of fp32, since what they hold
+ * depends on the CPU level. */
 #include "plan/step.h"
 
 enum { WHOLE_LINE = 32 }; /* bf16 elements that a product's rows are padded to: such values need none */
@@ -34,7 +35,7 @@ static bool writes_operand(const struct planner *p, const struct node *node) {
 
 static bool reads_operand(const struct planner *p, const struct node *node, int input) {
   if (splits_rows(node)) return input == 0;
-  if (is_product(node)) return input == 0 && node->prologue_count == 0 && product_precision(p, node) == PRECISION_BF16;
+  if (is_product(node)) return input == 0 && node->prologue_count == 0 && product_precision(p, node) != PRECISION_FP32;
   return node->op == OP_attention && input < 3 && attention_precision(p, node) == PRECISION_BF16 &&
          node->inputs[input]->shape.rank == 3;
 }

@@ -61,7 +61,8 @@ static enum status add_layer_norm_prologue(struct planner *p, struct step *step,
 /* Room for the rows of A as the product reads them: normalised, in its precision, or both. */
 static void add_operand_rows(struct planner *p, struct step *step) {
   const struct view *a = &step->inputs[0];
-  if (!step->has_layer_norm && (step->precision == PRECISION_FP32 || a->operand)) return;
+  bool is_read = step->precision == PRECISION_FP32 || (step->precision == PRECISION_BF16 && a->operand != 0);
+  if (!step->has_layer_norm && is_read) return;
   struct shape shape = a->shape;
   int64_t *columns = &shape.dim[shape.rank - 1];
   *columns = pack_padded_k(step->precision, *columns);

@@ -1,5 +1,7 @@
 /* Rows that become operand rows of int8, against the definition in double precision. */
 #include "llvm/kernels.h"
+#include "support/amx_model.h"
+#include "support/bf16.h"
 #include "support/jit.h"
 
 #include <criterion/criterion.h>
@@ -13,6 +15,7 @@ typedef void rows_function(const float *, void *, const void *const *, int64_t, 
 struct problem {
   struct rows_desc desc;
   float *x, *scale, *bias;
+  float *narrow; /* with x_operand: x's numbers, which bf16 has, as operand rows of bf16 */
 };
 
 static struct problem shape(int64_t rows, int64_t columns, int64_t group, bool transformed) {
@@ -35,8 +38,28 @@ static struct problem shape(int64_t rows, int64_t columns, int64_t group, bool t
   return p;
 }
 
+/* The last row ends where its bf16 do. */
+static size_t narrow_count(const struct problem *p) {
+  return (size_t)((p->desc.rows - 1) * p->desc.x_row_stride + p->desc.columns / 2);
+}
+
+/* From here on x is what bf16 has of it, and given so where a level reads bf16. */
+static void make_narrow(struct problem *p) {
+  const struct rows_desc *d = &p->desc;
+  p->desc.x_operand = 1;
+  p->narrow = guarded_floats(narrow_count(p), 0);
+  for (int64_t row = 0; row < d->rows; row++)
+    for (int64_t k = 0; k < d->columns; k++) {
+      float *x = &p->x[row * d->x_row_stride + k];
+      uint16_t rounded = to_bf16(*x);
+      *x = from_bf16(rounded);
+      memcpy((char *)(p->narrow + row * d->x_row_stride) + 2 * k, &rounded, sizeof rounded);
+    }
+}
+
 static void destroy(struct problem *p) {
   guarded_free(p->x, (size_t)(p->desc.rows * p->desc.columns));
+  if (p->narrow != NULL) guarded_free(p->narrow, narrow_count(p));
   if (p->scale != NULL) guarded_free(p->scale, (size_t)p->desc.columns);
   if (p->bias != NULL) guarded_free(p->bias, (size_t)p->desc.columns);
 }
@@ -94,26 +117,41 @@ static void check_group(const struct problem *p, const struct target_level *leve
   }
 }
 
-static void run_level(const struct problem *p, const struct target_level *level, float *y, size_t count) {
+static void run_level(const struct problem *p, const struct target_level *level, bool model, float *y, size_t count) {
   const struct rows_desc *d = &p->desc;
   struct jit jit;
   jit_init(&jit, level);
+  jit.emit.tile_model = model;
   rows_function *run = (rows_function *)jit_address(&jit, emit_rows(&jit.emit, d));
   const void *operands[] = {p->scale, p->bias};
+  const float *x = d->x_operand && level->dot_bf16 ? p->narrow : p->x;
   memset(y, 0xee, count * sizeof *y);
-  run(p->x, y, operands, 1, 0, d->rows);
+  run(x, y, operands, 1, 0, d->rows);
   float *whole = malloc(count * sizeof *y);
   memcpy(whole, y, count * sizeof *y);
   memset(y, 0xee, count * sizeof *y);
-  for (int64_t row = d->rows - 1; row >= 0; row--) run(p->x, y, operands, 1, row, row + 1);
+  for (int64_t row = d->rows - 1; row >= 0; row--) run(x, y, operands, 1, row, row + 1);
   cr_assert(memcmp(whole, y, count * sizeof *y) == 0, "%s: other bits row by row", level->name);
   free(whole);
   kernels_free(&jit.emit);
   jit_deinit(&jit);
 }
 
+typedef void check_function(const struct problem *, const struct target_level *, const float *);
+
+/* AMX's tiles by their model, beside the vectors of the level below. */
+static void run_model(const struct problem *p, check_function *check, float *y, size_t count) {
+  struct target_level level = target_levels[LEVEL_amx];
+  level.features = target_levels[LEVEL_avx512bf16].features;
+  level.requires = target_levels[LEVEL_avx512bf16].requires;
+  if (!jit_runs(&level)) return;
+  amx_model_install();
+  run_level(p, &level, true, y, count);
+  check(p, &level, y);
+}
+
 /* Runs at every level that multiplies int8; `check` gets each. */
-static void run(struct problem *p, void (*check)(const struct problem *, const struct target_level *, const float *)) {
+static void run(struct problem *p, check_function *check) {
   size_t count = (size_t)((p->desc.rows - 1) * p->desc.y_row_stride + pack_padded_k(PRECISION_INT8, p->desc.columns));
   float *y = guarded_floats(count, 0);
   int levels = 0;
@@ -121,10 +159,11 @@ static void run(struct problem *p, void (*check)(const struct problem *, const s
     const struct target_level *level = &target_levels[i];
     if ((level->precisions >> PRECISION_INT8 & 1) == 0 || !jit_runs(level)) continue;
     levels++;
-    run_level(p, level, y, count);
+    run_level(p, level, false, y, count);
     check(p, level, y);
   }
   cr_assert(levels > 0);
+  if (rows_use_tiles(&p->desc)) run_model(p, check, y, count);
   guarded_free(y, count);
   destroy(p);
 }
@@ -155,6 +194,16 @@ Test(kernels_quantize, transformed_rows) {
     struct problem p = shape(2, columns[i], 0, true);
     run(&p, check_rows);
   }
+}
+
+Test(kernels_quantize, rows_of_bf16) {
+  static const int64_t columns[] = {32, 64, 96, 192, 352, 544, 768, 1056, 3072, 4128};
+  for (int i = 0; i < 10; i++)
+    for (int transformed = 0; transformed < 2; transformed++) {
+      struct problem p = shape(3, columns[i], i % 3 == 2 ? 64 : 0, transformed == 1);
+      make_narrow(&p);
+      run(&p, check_rows);
+    }
 }
 
 Test(kernels_quantize, groups) {
@@ -223,12 +272,14 @@ static void check_nan(const struct problem *p, const struct target_level *level,
 }
 
 Test(kernels_quantize, what_is_not_finite_stays_so) {
-  for (int transformed = 0; transformed < 2; transformed++) {
-    struct problem p = shape(4, 100, 0, transformed == 1);
+  for (int way = 0; way < 3; way++) {
+    int columns = way == 2 ? 192 : 100;
+    struct problem p = shape(4, columns, 0, way > 0);
     p.x[7] = NAN;
-    p.x[100 + 99] = INFINITY;
-    p.x[200] = -INFINITY;
-    for (int i = 300; i < 400; i++) p.x[i] = NAN;
+    p.x[2 * columns - 1] = INFINITY;
+    p.x[2 * columns] = -INFINITY;
+    for (int i = 3 * columns; i < 4 * columns; i++) p.x[i] = NAN;
+    if (way == 2) make_narrow(&p);
     run(&p, check_nan);
   }
 }

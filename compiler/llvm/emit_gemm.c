@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 /* B's share of the second-level cache: a block of tile columns while the rows of A pass, as much again for the next block.
  * Where rows of A are longer than K_MAX, K is cut into equal parts, one after the other over the whole of C. */
@@ -106,8 +107,17 @@ static void emit_row(struct emit *e, const struct gemm *gemm, const struct gemm_
   emit_value next_a = emit_at(e, part->a, emit_mul(e, next_row, emit_i64(e, gemm->desc.a_row_stride)));
   next_a = emit_at(e, next_a, emit_mul(e, image, emit_i64(e, gemm->desc.a_image_stride)));
   next_a = emit_at(e, next_a, emit_mul(e, share, emit_i64(e, gemm->a_lines * 16)));
-  emit_value arguments[] = {part->a, part->b, emit_parameter(e, 2), part->operands, image, row, panel.index, next_b, next_a};
-  emit_call(e, part->tile[height][width], arguments, 9);
+  emit_value arguments[] = {part->a,
+                            part->b,
+                            emit_parameter(e, 2),
+                            part->operands,
+                            image,
+                            row,
+                            panel.index,
+                            next_b,
+                            next_a,
+                            emit_i64(e, gemm->desc.c_row_stride)};
+  emit_call(e, part->tile[height][width], arguments, 10);
   emit_loop_end(e, &panel, NULL);
 }
 
@@ -177,9 +187,40 @@ static void emit_panels(struct emit *e, const struct gemm *gemm, const struct ge
   emit_if_end(e, &branch);
 }
 
+/* With one image at a time strides from image to image don't matter: more products share their tiles. */
+static void forget_images(struct gemm_desc *desc) {
+  desc->a_image_stride = desc->c_image_stride = 0;
+  for (int s = 0; s < desc->stage_count; s++) desc->stages[s].image_stride = 0;
+}
+
+/* What a tile's code depends on: products of other sizes share it. */
+struct tile_key {
+  struct gemm_desc desc;
+  int64_t rows, panels, panel_stride, a_lines, a_share;
+};
+
+static void make_key(const struct gemm *gemm, const struct gemm_desc *desc, int rows, int panels, struct tile_key *out_key) {
+  memset(out_key, 0, sizeof *out_key);
+  memcpy(&out_key->desc, desc, sizeof *desc);
+  out_key->rows = rows;
+  out_key->panels = panels;
+  out_key->panel_stride = panel_stride(gemm);
+  out_key->a_lines = gemm->a_lines;
+  out_key->a_share = gemm_tile_share(desc);
+  out_key->desc.m = out_key->desc.images_max = 0;
+  if (desc->n % 16 == 0) out_key->desc.n = 0;
+  if (desc->precision != PRECISION_FP32) out_key->desc.c_row_stride = 0;
+}
+
 static emit_value emit_one_tile(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int rows, int panels) {
+  struct tile_key key;
+  make_key(gemm, &part->desc, rows, panels, &key);
+  emit_value tile = kernel_find(e, "gemm_tile", &key, sizeof key);
+  if (tile != NULL) return tile;
   bool is_int8 = part->desc.precision == PRECISION_INT8;
-  return (is_int8 ? emit_gemm_int8_tile : emit_gemm_tile)(e, &part->desc, rows, panels, panel_stride(gemm), gemm->a_lines);
+  tile = (is_int8 ? emit_gemm_int8_tile : emit_gemm_tile)(e, &part->desc, rows, panels, panel_stride(gemm), gemm->a_lines);
+  kernel_add(e, "gemm_tile", &key, sizeof key, tile);
+  return tile;
 }
 
 static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part *part) {
@@ -222,12 +263,20 @@ emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
   if (gemm_uses_amx(e->level, desc)) return emit_gemm_amx(e, desc);
   emit_value found = kernel_find(e, "gemm", desc, sizeof *desc);
   if (found != NULL) return found;
-  struct gemm gemm = {.desc = *desc};
+  struct gemm gemm;
+  struct gemm_part first, others; /* copied byte by byte: descriptions are compared so */
+  memset(&gemm, 0, sizeof gemm);
+  memcpy(&gemm.desc, desc, sizeof *desc);
+  if (desc->images_max == 1 && desc->m > 1) forget_images(&gemm.desc);
   choose_tiles(e, &gemm);
-  struct gemm_part first = {.desc = gemm.desc}, others = {.desc = gemm.desc};
+  memset(&first, 0, sizeof first);
+  memcpy(&first.desc, &gemm.desc, sizeof gemm.desc);
+  memcpy(&others, &first, sizeof first);
   first.desc.k = others.desc.k = desc->k / gemm.parts;
   others.desc.stage_count = 1;
-  others.desc.stages[0] = (struct stage){.op = OP_add, .kind = OPERAND_MATRIX};
+  memset(&others.desc.stages[0], 0, sizeof others.desc.stages[0]);
+  others.desc.stages[0].op = OP_add;
+  others.desc.stages[0].kind = OPERAND_MATRIX;
   others.desc.stages[0].row_stride = gemm.desc.c_row_stride;
   others.desc.stages[0].image_stride = gemm.desc.c_image_stride;
   emit_tiles(e, &gemm, &first);

@@ -115,7 +115,9 @@ void gemm_tile_begin(struct emit *e, struct gemm_tile *tile, emit_value c) {
   make_masks(e, tile);
   find_operands(e, tile);
   c = emit_bytes(e, c, emit_mul(e, tile->column, emit_i64(e, stores_bf16(e, desc) ? 2 : 4)));
-  tile->c = gemm_offset(e, gemm_offset(e, c, tile->row, desc->c_row_stride), tile->image, desc->c_image_stride);
+  if (tile->c_row_stride == NULL) tile->c_row_stride = emit_i64(e, desc->c_row_stride);
+  c = emit_at(e, c, emit_mul(e, tile->row, tile->c_row_stride));
+  tile->c = gemm_offset(e, c, tile->image, desc->c_image_stride);
 }
 
 emit_value gemm_scaled(struct emit *e, emit_value sum, emit_value integers, const emit_value row[2],
@@ -180,7 +182,7 @@ static void store_row(struct emit *e, const struct gemm_tile *tile, const emit_v
 
 void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first) {
   int lanes = e->level->lanes;
-  emit_value c_row = gemm_offset(e, tile->c, row, tile->desc->c_row_stride), row_scales[2], column_scales[2];
+  emit_value c_row = emit_at(e, tile->c, emit_mul(e, row, tile->c_row_stride)), row_scales[2], column_scales[2];
   emit_value values[TILE_VECTORS_MAX];
   if (tile->scales != NULL) gemm_row_scales(e, tile->scales, row, row_scales);
   for (int v = 0; v < tile->vectors; v++) {
@@ -213,7 +215,7 @@ void gemm_tile_finish(struct emit *e, const struct gemm_tile *tile, const emit_v
   bool all_direct = direct == desc->stage_count;
   emit_value copy = all_direct ? NULL : emit_stack(e, tile->rows * width * 4);
   for (int r = 0; r < tile->rows; r++) {
-    emit_value c_row = emit_at_const(e, tile->c, r * desc->c_row_stride);
+    emit_value c_row = emit_at(e, tile->c, emit_mul(e, emit_i64(e, r), tile->c_row_stride));
     for (int v = 0; v < tile->vectors; v++) {
       emit_value value = apply_stages(e, tile, first, direct, acc[r * tile->vectors + v], emit_i64(e, r), v);
       if (all_direct)

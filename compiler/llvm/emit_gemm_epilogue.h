@@ -19,13 +19,14 @@ struct gemm_tile {
   const struct gemm_desc *desc;
   int rows, panels, vectors;
   emit_value operands, image, row, column; /* of the tile's first element */
+  emit_value c_row_stride;                 /* elements; NULL: the description's */
   emit_value c;                            /* the tile's first element */
   emit_value mask[TILE_VECTORS_MAX];       /* NULL: all lanes are columns of C */
   emit_value operand[STAGES_MAX];          /* pointers to the tile's first element */
   const struct gemm_scales *scales;        /* sums in memory are integers, to be scaled; NULL: floats */
 };
 
-/* Fills the rest of a tile whose first seven members are set; `c` is the first element of the whole of C. */
+/* Fills the rest of a tile whose members up to c_row_stride are set; `c` is the first element of the whole of C. */
 void gemm_tile_begin(struct emit *e, struct gemm_tile *tile, emit_value c);
 
 /* acc[r * vectors + v]: the bias, where the stages start with one, or zero. */

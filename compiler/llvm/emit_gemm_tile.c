@@ -2,6 +2,11 @@
 
 #include <stdio.h>
 
+/* Every row of A brings the same number of lines of each panel. */
+int64_t gemm_tile_share(const struct gemm_desc *desc) {
+  return desc->m == 1 ? 0 : (pack_words(desc->precision, desc->k) + desc->m - 1) / desc->m;
+}
+
 struct tile_product gemm_tile_product(struct emit *e, const struct gemm_tile *tile, int64_t panel_stride, int64_t a_lines) {
   const struct gemm_desc *desc = tile->desc;
   emit_value a = gemm_offset(e, emit_parameter(e, 0), tile->row, desc->a_row_stride);
@@ -21,9 +26,8 @@ struct tile_product gemm_tile_product(struct emit *e, const struct gemm_tile *ti
       product.residual = tile->operand[s];
       product.residual_row_stride = desc->stages[s].row_stride / (desc->stages[s].bf16 ? 2 : 1);
     }
-  if (desc->m == 1) return product;
-  /* Every row of A brings the same number of lines of each panel. */
-  int64_t row_lines = (product.k + desc->m - 1) / desc->m;
+  int64_t row_lines = gemm_tile_share(desc);
+  if (row_lines == 0) return product;
   product.ahead[0].from = gemm_offset(e, emit_parameter(e, 7), tile->row, row_lines * 16);
   product.ahead[0].lines = tile->rows * row_lines;
   product.ahead[0].runs = tile->panels;
@@ -37,13 +41,15 @@ struct gemm_tile gemm_tile_function(struct emit *e, const struct gemm_desc *desc
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_%s_%dx%d_%s", stages, precision_name(desc->precision), rows, panels * 16, e->level->name);
-  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->pointer, e->pointer};
-  emit_function_begin(e, name, e->void_type, types, 9);
+  LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64,
+                         e->i64,     e->i64,     e->pointer, e->pointer, e->i64};
+  emit_function_begin(e, name, e->void_type, types, 10);
   struct gemm_tile tile = {.desc = desc, .rows = rows, .panels = panels, .vectors = panels * 16 / e->level->lanes};
   tile.operands = emit_parameter(e, 3);
   tile.image = emit_parameter(e, 4);
   tile.row = emit_parameter(e, 5);
   tile.column = emit_mul(e, emit_parameter(e, 6), emit_i64(e, 16));
+  if (desc->precision != PRECISION_FP32) tile.c_row_stride = emit_parameter(e, 9);
   gemm_tile_begin(e, &tile, emit_parameter(e, 2));
   return tile;
 }

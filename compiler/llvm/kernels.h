@@ -56,7 +56,7 @@ struct gemm_desc {
   bool c_operand; /* C in operand rows of bf16; n a multiple of 32. Else fp32 */
   int64_t group;  /* int8: length along K of what shares a scale, a multiple of 64; 0: all of K */
   int64_t m, n, k;
-  int64_t images_max;                                                 /* with m == 1: the largest number of images, 0: any */
+  int64_t images_max;                                                 /* the largest number of images, 0: any */
   int64_t a_row_stride, a_image_stride, c_row_stride, c_image_stride; /* words */
   int stage_count;
   struct stage stages[STAGES_MAX];

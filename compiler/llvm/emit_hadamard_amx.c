@@ -5,7 +5,7 @@
 #include <assert.h>
 
 enum { HALVES = 2, WORDS = 16, ONE = 0x3f80, SIGN = 0x8000 };
-enum { TILE_SUMS, TILE_A = TILE_SUMS + HADAMARD_ROWS * HALVES, TILE_MATRIX = TILE_A + HADAMARD_ROWS };
+enum { TILE_SUMS, TILE_A = TILE_SUMS + HADAMARD_ROWS_MAX * HALVES, TILE_MATRIX = TILE_A + HADAMARD_ROWS_MAX };
 
 /* The matrix's columns in two tiles: words of two bf16, of rows 2i and 2i + 1. Entry (i, j) is -1 where i & j has an odd number
  * of bits. */
@@ -42,13 +42,15 @@ struct hadamard_tiles emit_hadamard_begin(struct emit *e, int64_t columns) {
   return tiles;
 }
 
-/* Both rows' products before they are stored: a product takes long to come, and others can begin meanwhile. */
-void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, const emit_value *from, const emit_value *to) {
+/* All rows' products before they are stored: a product takes long to come, and others can begin meanwhile. */
+void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, const emit_value *from, const emit_value *to,
+                        int count) {
+  assert(count <= HADAMARD_ROWS_MAX);
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, tiles->count), 1, NULL, 0, EMIT_NOT_EMPTY);
   emit_value block = emit_mul(e, loop.index, emit_i64(e, tiles->height));
   block = emit_mul(e, emit_min(e, block, emit_i64(e, tiles->blocks - tiles->height)), emit_i64(e, HADAMARD_TILE));
-  for (int r = 0; r < HADAMARD_ROWS; r++) {
+  for (int r = 0; r < count; r++) {
     emit_value a = emit_bytes(e, from[r], emit_mul(e, block, emit_i64(e, 2)));
     emit_amx_load(e, TILE_A + r, a, emit_i64(e, (int64_t)HADAMARD_TILE * 2));
     for (int half = 0; half < HALVES; half++) {
@@ -58,7 +60,7 @@ void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, cons
     }
     emit_amx_zero(e, TILE_A + r);
   }
-  for (int sum = 0; sum < HADAMARD_ROWS * HALVES; sum++) {
+  for (int sum = 0; sum < count * HALVES; sum++) {
     emit_value at = emit_at_const(e, emit_at(e, to[sum / HALVES], block), (int64_t)(sum % HALVES) * WORDS);
     emit_amx_store(e, TILE_SUMS + sum, at, emit_i64(e, (int64_t)HADAMARD_TILE * 4));
     emit_amx_zero(e, TILE_SUMS + sum);

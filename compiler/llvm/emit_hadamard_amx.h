@@ -5,7 +5,7 @@
 
 #include "llvm/kernels.h"
 
-enum { HADAMARD_TILE = 32, HADAMARD_ROWS = 2 };
+enum { HADAMARD_TILE = 32, HADAMARD_ROWS_MAX = 2 };
 
 /* The blocks of a row are the rows of `count` tiles of `height` blocks, of which the last may overlap the one before. */
 struct hadamard_tiles {
@@ -16,7 +16,8 @@ struct hadamard_tiles {
 /* Configures the tiles; emit_amx_release ends it. */
 struct hadamard_tiles emit_hadamard_begin(struct emit *e, int64_t columns);
 
-/* The rows of bf16 at from[0] and from[1], transformed, as floats at to[0] and to[1]. */
-void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, const emit_value *from, const emit_value *to);
+/* `count` rows of bf16, one at each from[i], transformed, as floats at to[i]. */
+void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, const emit_value *from, const emit_value *to,
+                        int count);
 
 #endif

@@ -20,9 +20,9 @@ struct row {
   bool x_bf16;                /* int8: x is bf16 */
 };
 
-/* Two operand rows are made side by side, as long as the first-level cache and the stack have room for them. They are never in
- * the place of x, so both may be the same one. */
-enum { SIDE_BY_SIDE_MAX = 4096 };
+/* Two operand rows are made side by side, as long as the first-level cache has room for both as floats and as what they come
+ * from and become. They are never in the place of x, so both may be the same one. */
+enum { SIDE_BY_SIDE_MAX = 2048 };
 
 struct rows {
   int count;
@@ -192,7 +192,7 @@ static void quantize_rows(struct emit *e, const struct rows *rows) {
     to[i] = (struct quantize_row){.x = from[i], .y = row->y, .bf16 = row->x_bf16, .done = 1, .room = floats[i]};
     if (rows->by_tiles) to[i] = (struct quantize_row){.x = floats[i], .y = row->y, .done = HADAMARD_TILE, .room = floats[i]};
   }
-  if (rows->by_tiles) emit_hadamard_rows(e, &rows->tiles, from, floats);
+  if (rows->by_tiles) emit_hadamard_rows(e, &rows->tiles, from, floats, rows->count);
   emit_quantize_rows(e, rows->row[0].desc, to, rows->count);
 }
 
@@ -247,9 +247,11 @@ static void prepare_rows(struct emit *e, const struct rows_desc *desc, struct ro
   if (desc->to == PRECISION_INT8) prepare_int8(e, rows);
 }
 
-/* Only where rows are bf16 already: to round them to bf16 first would take as long as it saves. */
+/* Only where rows are bf16 already: to round them to bf16 first would take as long as it saves. And where they fill half of a
+ * tile: its products take as long for few blocks. */
 bool rows_use_tiles(const struct rows_desc *desc) {
-  return desc->x_operand && desc->hadamard >= HADAMARD_TILE && desc->columns <= SIDE_BY_SIDE_MAX;
+  enum { LEAST = AMX_ROWS / 2 * HADAMARD_TILE };
+  return desc->x_operand && desc->hadamard >= HADAMARD_TILE && desc->columns >= LEAST;
 }
 
 /* The last row is its own neighbour, where it has none. */

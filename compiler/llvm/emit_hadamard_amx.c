@@ -1,6 +1,7 @@
 #include "llvm/emit_hadamard_amx.h"
 
 #include "llvm/emit_amx.h"
+#include "llvm/emit_tile.h"
 
 #include <assert.h>
 
@@ -44,7 +45,7 @@ struct hadamard_tiles emit_hadamard_begin(struct emit *e, int64_t columns) {
 
 /* All rows' products before they are stored: a product takes long to come, and others can begin meanwhile. */
 void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, const emit_value *from, const emit_value *to,
-                        int count) {
+                        int count, int64_t ahead) {
   assert(count <= HADAMARD_ROWS_MAX);
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, tiles->count), 1, NULL, 0, EMIT_NOT_EMPTY);
@@ -53,6 +54,7 @@ void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, cons
   for (int r = 0; r < count; r++) {
     emit_value a = emit_bytes(e, from[r], emit_mul(e, block, emit_i64(e, 2)));
     emit_amx_load(e, TILE_A + r, a, emit_i64(e, (int64_t)HADAMARD_TILE * 2));
+    for (int i = 0; i < tiles->height; i++) emit_fetch(e, emit_bytes(e, a, emit_i64(e, ahead + (int64_t)i * AMX_ROW_BYTES)), 3);
     for (int half = 0; half < HALVES; half++) {
       int sum = TILE_SUMS + r * HALVES + half;
       emit_amx_zero(e, sum);

@@ -16,8 +16,9 @@ struct hadamard_tiles {
 /* Configures the tiles; emit_amx_release ends it. */
 struct hadamard_tiles emit_hadamard_begin(struct emit *e, int64_t columns);
 
-/* `count` rows of bf16, one at each from[i], transformed, as floats at to[i]. */
+/* `count` rows of bf16, one at each from[i], transformed, as floats at to[i]. Meanwhile those `ahead` bytes further on, which
+ * may be no rows, are asked for: the cache's own prefetcher begins anew with each row. */
 void emit_hadamard_rows(struct emit *e, const struct hadamard_tiles *tiles, const emit_value *from, const emit_value *to,
-                        int count);
+                        int count, int64_t ahead);
 
 #endif

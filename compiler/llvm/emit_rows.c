@@ -183,6 +183,7 @@ static bool stays(const struct row *row) {
 }
 
 static void quantize_rows(struct emit *e, const struct rows *rows) {
+  const struct rows_desc *desc = rows->row[0].desc;
   struct quantize_row to[SWEEPS_MAX];
   emit_value from[SWEEPS_MAX], floats[SWEEPS_MAX];
   for (int i = 0; i < rows->count; i++) {
@@ -192,8 +193,8 @@ static void quantize_rows(struct emit *e, const struct rows *rows) {
     to[i] = (struct quantize_row){.x = from[i], .y = row->y, .bf16 = row->x_bf16, .done = 1, .room = floats[i]};
     if (rows->by_tiles) to[i] = (struct quantize_row){.x = floats[i], .y = row->y, .done = HADAMARD_TILE, .room = floats[i]};
   }
-  if (rows->by_tiles) emit_hadamard_rows(e, &rows->tiles, from, floats, rows->count);
-  emit_quantize_rows(e, rows->row[0].desc, to, rows->count);
+  if (rows->by_tiles) emit_hadamard_rows(e, &rows->tiles, from, floats, rows->count, rows->count * desc->x_row_stride * 4);
+  emit_quantize_rows(e, desc, to, rows->count);
 }
 
 static void emit_some_rows(struct emit *e, struct rows *rows) {

@@ -127,10 +127,15 @@ static enum status write_zeros(plan_sink write, void *context, int64_t bytes) {
   return STATUS_OK;
 }
 
+/* The high half is the bf16 nearest to the float. */
+static uint32_t round_bf16(uint32_t bits) {
+  return bits + 0x7fff + (bits >> 16 & 1);
+}
+
 static uint16_t bf16_of(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  return (uint16_t)(round_bf16(bits) >> 16);
 }
 
 static enum status write_table(const struct packed *packed, plan_sink write, void *context) {
@@ -175,19 +180,24 @@ static void fill_panel(const struct packed *packed, const float *b, int64_t colu
   }
 }
 
-/* Rows of floats become rows of words: the bf16 of rows 2i and 2i + 1 in column j are word (i, j). */
-static void pair_rows(const float *rows, int64_t count, uint16_t *out) {
+/* Rows of floats become rows of words: the bf16 of rows 2i and 2i + 1 in column j are word (i, j). The last row may have no
+ * other: `rows` has room for one more. */
+static void pair_rows(float *rows, int64_t count, uint32_t *restrict out) {
+  if (count % 2 != 0) memset(rows + count * PANEL, 0, PANEL * sizeof *rows);
   for (int64_t i = 0; i < count; i += 2)
-    for (int64_t j = 0; j < PANEL; j++)
-      for (int64_t half = 0; half < 2; half++)
-        out[(i / 2 * PANEL + j) * 2 + half] = i + half < count ? bf16_of(rows[(i + half) * PANEL + j]) : 0;
+    for (int64_t j = 0; j < PANEL; j++) {
+      uint32_t low, high;
+      memcpy(&low, rows + i * PANEL + j, sizeof low);
+      memcpy(&high, rows + (i + 1) * PANEL + j, sizeof high);
+      out[i / 2 * PANEL + j] = round_bf16(low) >> 16 | (round_bf16(high) & 0xffff0000u);
+    }
 }
 
 /* One panel of fp32 or bf16, without what follows its words. */
 static enum status write_panel(const struct packed *packed, const float *b, int64_t column, plan_sink write, void *context) {
   enum { ROWS = 256 };
   float part[ROWS * PANEL];
-  uint16_t pairs[ROWS * PANEL];
+  uint32_t pairs[ROWS / 2 * PANEL];
   for (int64_t k = 0; k < packed->k; k += ROWS) {
     int64_t count = packed->k - k < ROWS ? packed->k - k : ROWS;
     fill_panel(packed, b, column, k, count, part);
@@ -195,7 +205,7 @@ static enum status write_panel(const struct packed *packed, const float *b, int6
       TRY(write(context, part, (size_t)(count * PANEL) * sizeof *part));
     } else {
       pair_rows(part, count, pairs);
-      TRY(write(context, pairs, (size_t)((count + 1) / 2 * PANEL) * 2 * sizeof *pairs));
+      TRY(write(context, pairs, (size_t)((count + 1) / 2 * PANEL) * sizeof *pairs));
     }
   }
   return STATUS_OK;

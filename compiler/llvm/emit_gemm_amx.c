@@ -270,9 +270,10 @@ static void emit_block(struct emit *e, const struct amx_gemm *gemm, const struct
   emit_loop_end(e, &loop, NULL);
 }
 
-/* Row tiles of A that stay in the second-level cache beside a few panels. */
+/* Row tiles of A that stay in the second-level cache beside a few panels and their columns of C. */
 static int64_t cached_tiles(const struct amx_gemm *gemm) {
-  return A_BYTES / (pack_words(gemm->desc->precision, gemm->desc->k) * 4 * AMX_ROWS) + 1;
+  int64_t row_bytes = pack_words(gemm->desc->precision, gemm->desc->k) * 4 + BLOCK_FEW * 16 * 4;
+  return A_BYTES / (row_bytes * AMX_ROWS) + 1;
 }
 
 /* Whether the rows of A that pass stay in the second-level cache beside a few panels. */

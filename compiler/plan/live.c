@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Arena of a group: activations that no cache holds cost more than weights that are read once for more images save. */
+static const int64_t GROUP_BYTES = 40 << 20;
+
 static void use(struct planner *p, const struct node *node, const struct value *value, int index) {
   if (value == NULL) return;
   p->last_use[value->id] = index;
@@ -41,11 +44,11 @@ void live_analyze(struct planner *p) {
     if (node->op == OP_concat) find_embeddings(p, node);
 }
 
-int live_add_buffer(struct planner *p, const char *name, int64_t bytes) {
+int live_add_buffer(struct planner *p, const char *name, int64_t image_bytes, bool batched) {
   struct plan *plan = p->plan;
   assert(plan->buffer_count < p->buffer_capacity);
-  plan->buffers[plan->buffer_count] =
-      (struct buffer){.bytes = (bytes + 63) / 64 * 64, .first = p->node_index, .last = p->node_index, .name = name};
+  plan->buffers[plan->buffer_count] = (struct buffer){
+      .image_bytes = image_bytes, .batched = batched, .first = p->node_index, .last = p->node_index, .name = name};
   return plan->buffer_count++;
 }
 
@@ -64,11 +67,12 @@ static int larger_first(const void *a, const void *b) {
 }
 
 /* Largest buffers first, each at the lowest offset where no buffer alive at the same time stands. */
-void live_assign_offsets(struct planner *p) {
-  struct plan *plan = p->plan;
+static void assign_offsets(struct plan *plan, struct buffer **order) {
   int count = plan->buffer_count;
-  struct buffer **order = arena_array(p->arena, (size_t)count + 1, sizeof *order);
-  for (int i = 0; i < count; i++) order[i] = &plan->buffers[i];
+  for (int i = 0; i < count; i++) {
+    order[i] = &plan->buffers[i];
+    order[i]->bytes = (order[i]->image_bytes * (order[i]->batched ? plan->group : 1) + 63) / 64 * 64;
+  }
   qsort(order, (size_t)count, sizeof *order, larger_first);
   plan->arena_bytes = 0;
   for (int i = 0; i < count; i++) {
@@ -85,5 +89,15 @@ void live_assign_offsets(struct planner *p) {
     }
     order[i]->offset = offset;
     if (offset + order[i]->bytes > plan->arena_bytes) plan->arena_bytes = offset + order[i]->bytes;
+  }
+}
+
+void live_lay_out(struct planner *p, int64_t group, bool may_shrink) {
+  struct buffer **order = arena_array(p->arena, (size_t)p->plan->buffer_count + 1, sizeof *order);
+  p->plan->group = group;
+  assign_offsets(p->plan, order);
+  while (may_shrink && p->plan->group > 1 && p->plan->arena_bytes > GROUP_BYTES) {
+    p->plan->group = (p->plan->group + 1) / 2;
+    assign_offsets(p->plan, order);
   }
 }

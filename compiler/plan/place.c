@@ -68,7 +68,7 @@ static int64_t row_of(const struct planner *p, const struct value *value) {
 static struct view own_buffer(struct planner *p, const char *name, struct view view, bool batched) {
   int64_t bytes = view.image_stride * (int64_t)dtype_size(view.dtype);
   view.memory = MEMORY_ARENA;
-  view.index = live_add_buffer(p, name, bytes * (batched ? p->plan->group : 1));
+  view.index = live_add_buffer(p, name, bytes, batched);
   if (!batched) view.image_stride = 0;
   return view;
 }

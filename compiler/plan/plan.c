@@ -104,8 +104,6 @@ enum status plan_graph(const struct graph *graph, const struct plan_options *opt
                             .precision = options->precision,
                             .choices = options->choices,
                             .choice_count = options->choice_count};
-  int64_t group = options->group > 0 ? options->group : GROUP_MAX;
-  out_plan->group = options->batch_max < group ? options->batch_max : group;
   struct planner planner = {.graph = graph, .arena = arena, .plan = out_plan}, *p = &planner;
   allocate(p);
   live_analyze(p);
@@ -113,6 +111,7 @@ enum status plan_graph(const struct graph *graph, const struct plan_options *opt
   TRY(place_inputs(p));
   for (const struct node *node = graph->first; node != NULL; node = node->next, p->node_index++) TRY(add_node(p, node));
   TRY(copy_outputs(p));
-  live_assign_offsets(p);
+  int64_t group = options->group > 0 ? options->group : GROUP_MAX;
+  live_lay_out(p, options->batch_max < group ? options->batch_max : group, options->group <= 0);
   return STATUS_OK;
 }

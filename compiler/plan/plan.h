@@ -33,8 +33,10 @@ enum { PLAN_BATCH_MAX = 65536 };
 
 struct buffer {
   int64_t offset, bytes; /* in the arena, for one group of images */
-  int first, last;       /* live range: indices of nodes of the graph, both included */
-  const char *name;      /* the value that it was made for, or what the scratch is */
+  int64_t image_bytes;   /* of one image, or, when it is not batched, of all */
+  bool batched;
+  int first, last;  /* live range: indices of nodes of the graph, both included */
+  const char *name; /* the value that it was made for, or what the scratch is */
 };
 
 enum memory { MEMORY_NONE, MEMORY_ARENA, MEMORY_INPUT, MEMORY_OUTPUT, MEMORY_WEIGHTS };

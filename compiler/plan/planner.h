@@ -25,9 +25,11 @@ struct planner {
 
 /* live.c */
 void live_analyze(struct planner *p);
-int live_add_buffer(struct planner *p, const char *name, int64_t bytes);
+int live_add_buffer(struct planner *p, const char *name, int64_t image_bytes, bool batched);
 void live_extend(struct planner *p, int buffer, int last);
-void live_assign_offsets(struct planner *p);
+/* Sizes and offsets of the buffers for `group` images, or, where it may shrink, for half of them, and so on, until the arena is
+ * as large as caches are. */
+void live_lay_out(struct planner *p, int64_t group, bool may_shrink);
 
 /* operands.c */
 void operands_find(struct planner *p);

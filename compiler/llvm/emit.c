@@ -58,6 +58,15 @@ void emit_function_end(struct emit *e) {
   e->function = NULL;
 }
 
+struct emit_aside emit_aside_begin(const struct emit *e) {
+  return (struct emit_aside){e->function, LLVMGetInsertBlock(e->builder)};
+}
+
+void emit_aside_end(struct emit *e, const struct emit_aside *aside) {
+  e->function = aside->function;
+  LLVMPositionBuilderAtEnd(e->builder, aside->block);
+}
+
 void emit_noalias(struct emit *e, int parameter) {
   add_enum_attribute(e, (unsigned)parameter + 1, "noalias");
 }

@@ -37,6 +37,15 @@ void emit_deinit(struct emit *e);
  * caller says so with emit_noalias. emit_function_end adds `ret void` when the last block has no terminator. */
 emit_value emit_function_begin(struct emit *e, const char *name, LLVMTypeRef result, const LLVMTypeRef *parameters, int count);
 void emit_function_end(struct emit *e);
+
+/* Between the two other functions can be made, while one is not finished. */
+struct emit_aside {
+  LLVMValueRef function;
+  LLVMBasicBlockRef block;
+};
+
+struct emit_aside emit_aside_begin(const struct emit *e);
+void emit_aside_end(struct emit *e, const struct emit_aside *aside);
 void emit_noalias(struct emit *e, int parameter);
 emit_value emit_parameter(struct emit *e, int index);
 emit_value emit_call(struct emit *e, emit_value function, const emit_value *arguments, int count);

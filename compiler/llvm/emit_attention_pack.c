@@ -70,8 +70,7 @@ static emit_value block_function(struct emit *e, int depth, int keys) {
   desc.keys = keys;
   emit_value found = kernel_find(e, "attention_block", &desc, sizeof desc);
   if (found != NULL) return found;
-  LLVMValueRef caller = e->function;
-  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  struct emit_aside caller = emit_aside_begin(e);
   char name[64];
   snprintf(name, sizeof name, "attention_block_%dx%d_%s", keys, depth, e->level->name);
   LLVMTypeRef types[] = {e->pointer, e->i64, e->pointer};
@@ -89,8 +88,7 @@ static emit_value block_function(struct emit *e, int depth, int keys) {
   }
   emit_function_end(e);
   kernel_add(e, "attention_block", &desc, sizeof desc, function);
-  e->function = caller;
-  LLVMPositionBuilderAtEnd(e->builder, block);
+  emit_aside_end(e, &caller);
   return function;
 }
 

@@ -66,7 +66,7 @@ static emit_value tile_row(struct emit *e, int tiles, int t) {
   return t == tiles - 1 ? emit_parameter(e, PARAMETER_LAST) : emit_i64(e, (int64_t)t * AMX_ROWS);
 }
 
-/* The lines of C that the next group's function will write, of rows [begin, end): asked for now, so that it need not wait. */
+/* Asks early for the lines of C, of rows [begin, end), that the next group's function writes. */
 static void fetch_out(struct emit *e, const struct amx_gemm *gemm, emit_value begin, emit_value end) {
   bool narrow = gemm->desc->c_operand && e->level->dot_bf16;
   struct emit_loop loop;

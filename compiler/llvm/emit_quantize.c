@@ -41,14 +41,6 @@ static int lanes_at(const struct emit *e, int64_t columns, int64_t column) {
   return (int)(left > e->level->lanes ? e->level->lanes : left > 0 ? left : 0);
 }
 
-static emit_value load_bf16(struct emit *e, emit_value pointer) {
-  LLVMTypeRef halves = LLVMVectorType(LLVMInt16TypeInContext(e->context), (unsigned)e->level->lanes);
-  emit_value load = LLVMBuildLoad2(e->builder, halves, pointer, "");
-  LLVMSetAlignment(load, 2);
-  load = LLVMBuildShl(e->builder, LLVMBuildZExt(e->builder, load, e->ivector, ""), emit_splat_i32(e, 16), "");
-  return LLVMBuildBitCast(e->builder, load, e->vector, "");
-}
-
 static struct row row_from(struct emit *e, struct row row, emit_value column) {
   row.at = row.bf16 ? emit_bytes(e, row.at, emit_mul(e, column, emit_i64(e, 2))) : emit_at(e, row.at, column);
   return row;
@@ -63,7 +55,7 @@ static void load_vectors(struct emit *e, struct row from, int64_t columns, int c
     if (lanes == 0)
       out[v] = emit_splat_const(e, 0);
     else
-      out[v] = from.bf16 ? load_bf16(e, pointer) : emit_load_vector(e, pointer, lanes);
+      out[v] = from.bf16 ? emit_load_bf16(e, pointer) : emit_load_vector(e, pointer, lanes);
   }
 }
 

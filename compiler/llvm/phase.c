@@ -20,8 +20,7 @@ struct task {
 static emit_value share_function(struct emit *e) {
   emit_value found = kernel_find(e, "share", "", 1);
   if (found != NULL) return found;
-  LLVMValueRef phase = e->function;
-  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  struct emit_aside phase = emit_aside_begin(e);
   char name[64];
   snprintf(name, sizeof name, "share_%s", e->level->name);
   LLVMTypeRef words[] = {e->i64, e->i64, e->i64}, pair = LLVMStructTypeInContext(e->context, words, 2, 0);
@@ -30,8 +29,7 @@ static emit_value share_function(struct emit *e) {
   LLVMBuildAggregateRet(e->builder, range, 2);
   emit_function_end(e);
   kernel_add(e, "share", "", 1, function);
-  e->function = phase;
-  LLVMPositionBuilderAtEnd(e->builder, block);
+  emit_aside_end(e, &phase);
   return function;
 }
 
@@ -128,8 +126,7 @@ static void emit_tiles(struct emit *e, int tasks, LLVMTypeRef kernel) {
 static emit_value tiles_function(struct emit *e, int tasks, LLVMTypeRef kernel) {
   emit_value found = kernel_find(e, "tiles", &tasks, sizeof tasks);
   if (found != NULL) return found;
-  LLVMValueRef phase = e->function;
-  LLVMBasicBlockRef block = LLVMGetInsertBlock(e->builder);
+  struct emit_aside phase = emit_aside_begin(e);
   char name[64];
   snprintf(name, sizeof name, "tiles_%s", e->level->name);
   LLVMTypeRef parameters[TILES_PARAMETERS];
@@ -138,8 +135,7 @@ static emit_value tiles_function(struct emit *e, int tasks, LLVMTypeRef kernel) 
   emit_tiles(e, tasks, kernel);
   emit_function_end(e);
   kernel_add(e, "tiles", &tasks, sizeof tasks, function);
-  e->function = phase;
-  LLVMPositionBuilderAtEnd(e->builder, block);
+  emit_aside_end(e, &phase);
   return function;
 }
 

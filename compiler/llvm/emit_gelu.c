@@ -1,14 +1,20 @@
-/* GELU by table, where a vector of 32 numbers can be looked up in two registers. */
+/* GELU by table: a vector instruction looks up 16 indexes among 32 numbers in two registers, or 8 among 8 in one. */
 #include "llvm/emit_math.h"
 
 #include <assert.h>
 
-enum { SEGMENTS = 32, POWERS = 4 };
+enum { CUBICS = 32, QUINTICS = 8, CUBIC_POWERS = 4, QUINTIC_POWERS = 6 };
 
-/* Of u Phi(-u) in d = u * SCALE - k, |d| <= 1/2, k = 0 .. 30: minimax cubics (tests/reference/fit_math.py), largest
- * error 4.3e-7. The last segment stands for all u above 5.25, where the exact value is below 4e-7. */
-static const double SCALE = 5.809523810;
-static const double table[POWERS][SEGMENTS] = {
+/* Of u Phi(-u) in d = u * scale - k, |d| <= 1/2, for each k: minimax polynomials (tests/reference/fit_math.py). The last
+ * segment stands for all u above 5.25, where the exact value is below 4e-7. */
+struct segments {
+  int count, powers;
+  double scale;
+  const double *numbers; /* powers x count, constant terms first */
+};
+
+/* Largest error 4.3e-7. */
+static const double cubics[CUBIC_POWERS][CUBICS] = {
     {-2.837100570e-08, 7.430294732e-02, 1.257671157e-01, 1.563584592e-01,
      1.690748747e-01,  1.675816318e-01, 1.557979377e-01, 1.375024245e-01,
      1.160146079e-01,  9.398775480e-02, 7.332318493e-02, 5.519309219e-02,
@@ -43,25 +49,52 @@ static const double table[POWERS][SEGMENTS] = {
      -2.863741820e-07, -1.388094185e-07, -6.498740103e-08, 0},
 };
 
-static emit_value look_up(struct emit *e, const double *numbers, emit_value index) {
-  emit_value halves[2];
-  for (int half = 0; half < 2; half++) {
-    emit_value lanes[16];
-    for (int i = 0; i < 16; i++) lanes[i] = emit_f32(e, numbers[half * 16 + i]);
-    halves[half] = LLVMConstVector(lanes, 16);
+/* Largest error 4.9e-7. */
+static const double quintics[QUINTIC_POWERS][QUINTICS] = {
+    {1.817794010e-08, 1.693200969e-01, 8.579955716e-02, 1.864491479e-02, 1.994275410e-03, 1.086594711e-04, 3.053407436e-06, 0},
+    {4.038435043e-01, -1.849897994e-02, -9.828804809e-02, -3.524084003e-02, -5.136433442e-03, -3.522926539e-04,
+     -1.190955249e-05, 0},
+    {-2.601941018e-01, -1.265884145e-01, 2.147744017e-02, 2.676684556e-02, 5.946440036e-03, 5.338026894e-04, 2.198493741e-05,
+     0},
+    {-5.426014610e-04, 6.832291103e-02, 2.137262050e-02, -8.434518084e-03, -3.948594594e-03, -5.002144688e-04, -2.611807789e-05,
+     0},
+    {3.043323300e-02, -3.708147488e-04, -1.393710912e-02, -1.189167380e-03, 1.497399010e-03, 3.315226228e-04, 2.449105743e-05,
+     0},
+    {-3.918408253e-03, -7.220186093e-03, 1.768542223e-03, 1.779941920e-03, -2.147139115e-04, -1.410589928e-04, -1.487602647e-05,
+     0},
+};
+
+static const struct segments many = {CUBICS, CUBIC_POWERS, 5.809523810, cubics[0]};
+static const struct segments few = {QUINTICS, QUINTIC_POWERS, 1.238095238, quintics[0]};
+
+static emit_value constants(struct emit *e, const double *numbers) {
+  emit_value lanes[16];
+  for (int i = 0; i < e->level->lanes; i++) lanes[i] = emit_f32(e, numbers[i]);
+  return LLVMConstVector(lanes, (unsigned)e->level->lanes);
+}
+
+/* numbers[the low bits of index] of the segments' `count`. */
+static emit_value look_up(struct emit *e, const struct segments *segments, const double *numbers, emit_value index) {
+  emit_value low = constants(e, numbers);
+  if (segments->count == e->level->lanes) {
+    emit_value arguments[] = {low, index};
+    return emit_intrinsic(e, "llvm.x86.avx2.permps", e->vector, arguments, 2);
   }
-  emit_value arguments[] = {halves[0], index, halves[1]};
+  emit_value arguments[] = {low, index, constants(e, numbers + e->level->lanes)};
   return emit_intrinsic(e, "llvm.x86.avx512.vpermi2var.ps.512", e->vector, arguments, 3);
 }
 
-emit_value emit_math_gelu_table(struct emit *e, emit_value x) {
-  assert(e->level->masks && e->level->lanes == 16);
-  emit_value positive = emit_fmax(e, emit_splat_const(e, 0), x), scale = emit_splat_const(e, SCALE);
-  emit_value u = emit_fmin(e, emit_splat_const(e, (SEGMENTS - 1) / SCALE), emit_fabs(e, x)); /* NaN stays */
-  emit_value magic = emit_splat_const(e, 12582912), shifted = emit_fma(e, u, scale, magic);  /* k in the low bits */
+/* x Phi(x) = max(x, 0) - u Phi(-u), u = |x|. */
+emit_value emit_math_gelu_erf(struct emit *e, emit_value x) {
+  const struct segments *segments = e->level->lanes == 16 ? &many : &few;
+  int count = segments->count, power = segments->powers - 1;
+  emit_value positive = emit_fmax(e, emit_splat_const(e, 0), x), scale = emit_splat_const(e, segments->scale);
+  emit_value bound = emit_splat_const(e, (count - 1) / segments->scale);
+  emit_value u = emit_fmin(e, bound, emit_fabs(e, x));                                      /* NaN stays */
+  emit_value magic = emit_splat_const(e, 12582912), shifted = emit_fma(e, u, scale, magic); /* k in the low bits */
   emit_value d = emit_fma(e, u, scale, emit_fsub(e, magic, shifted));
   emit_value index = LLVMBuildBitCast(e->builder, shifted, e->ivector, "");
-  emit_value below = look_up(e, table[POWERS - 1], index);
-  for (int power = POWERS - 2; power >= 0; power--) below = emit_fma(e, below, d, look_up(e, table[power], index));
+  emit_value below = look_up(e, segments, segments->numbers + power * count, index);
+  while (power-- > 0) below = emit_fma(e, below, d, look_up(e, segments, segments->numbers + power * count, index));
   return emit_fsub(e, positive, below);
 }

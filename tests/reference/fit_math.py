@@ -44,26 +44,26 @@ def show(name, coefficients, error):
     print(", ".join(f"{c:.9e}" for c in coefficients))
 
 
-SEGMENTS, BOUND = 31, 5.25
+BOUND = 5.25
 
 
-def gelu_segments():
-    """u Phi(-u) in d = u * scale - k, |d| <= 1/2, for k = 0 .. 30; nothing from |u| = 5.25 on (k = 31)."""
-    scale = (SEGMENTS - 0.5) / BOUND
+def gelu_segments(segments, degree):
+    """u Phi(-u) in d = u * scale - k, |d| <= 1/2, for k below `segments`; nothing from |u| = 5.25 on."""
+    scale = (segments - 0.5) / BOUND
     below = lambda u: u * mpmath.erfc(u / mpmath.sqrt(2)) / 2
     rows, worst = [], 0
-    for k in range(SEGMENTS):
-        c, error = remez(lambda d: below((k + d) / scale), lambda d: 1.0, 0 if k == 0 else -0.5, 0.5, 3)
+    for k in range(segments):
+        c, error = remez(lambda d: below((k + d) / scale), lambda d: 1.0, 0 if k == 0 else -0.5, 0.5, degree)
         if k == 0:  # fitted on v in [-1, 1] that spans [0, 1/2]
             c = numpy.polynomial.Polynomial(c)(numpy.polynomial.Polynomial([-1, 4])).coef
         else:
-            c = numpy.array([c[i] * 2**i for i in range(4)])
+            c = numpy.array([c[i] * 2**i for i in range(degree + 1)])
         rows.append(c)
         worst = max(worst, error)
-    print(f"u Phi(-u), 31 cubics and zero, scale {scale:.9f}: largest error {worst:.2e}; by power, constant terms first")
-    for power in range(4):
+    print(f"u Phi(-u), {segments} of degree {degree} and zero, scale {scale:.9f}: largest error {worst:.2e}; by power, constant terms first")
+    for power in range(degree + 1):
         row = [f"{r[power]:.9e}" for r in rows] + ["0"]
-        for at in range(0, 32, 8):
+        for at in range(0, len(row), 8):
             print("    " + ", ".join(row[at:at + 8]) + ",")
         print()
 
@@ -83,9 +83,8 @@ def main():
     ratio = lambda s: mpmath.erf(mpmath.sqrt(s)) / mpmath.sqrt(s) if s > 0 else 2 / mpmath.sqrt(mpmath.pi)
     c, error = remez(ratio, lambda s: max(s**0.5, 0.3), 0, 16, 16)
     show("erf(x) / x in v = x^2 / 8 - 1, |x| <= 4", c, error)
-    c, error = remez(lambda u: mpmath.ncdf(-u), lambda u: max(u, 0.3), 0, 5.25, 14)
-    show("Phi(-u) in v = u / 2.625 - 1, 0 <= u <= 5.25", c, error)
-    gelu_segments()
+    gelu_segments(31, 3)
+    gelu_segments(7, 5)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ Test(kernels_math, sigmoid) {
   sweep(OP_sigmoid, 0, exact_sigmoid, (struct bound){2.4e-7, (double)FLT_MIN}, "sigmoid");
 }
 Test(kernels_math, gelu) {
-  sweep(OP_gelu, 0, exact_gelu, (struct bound){2.4e-7, 7.5e-7}, "gelu");
+  sweep(OP_gelu, 0, exact_gelu, (struct bound){2.4e-7, 5.6e-7}, "gelu");
 }
 Test(kernels_math, gelu_tanh) {
   sweep(OP_gelu, 1, exact_gelu_tanh, (struct bound){2.4e-7, 5.5e-7}, "gelu_tanh");

@@ -8,6 +8,7 @@
 #include "llvm/emit_amx.h"
 #include "llvm/emit_attention_tile.h"
 #include "llvm/emit_math.h"
+#include "llvm/emit_tile.h"
 
 #include <assert.h>
 #include <float.h>
@@ -122,26 +123,6 @@ static void find_powers(struct emit *e, struct stream *s, int64_t keys, struct q
   }
 }
 
-/* One vector from a tile's rows, combined over lanes: lane i is of row i. */
-static emit_value reduce_rows(struct emit *e, const emit_value *rows, int count,
-                              emit_value (*combine)(struct emit *, emit_value, emit_value)) {
-  emit_value work[16];
-  for (int i = 0; i < 16; i++) work[i] = rows[i < count ? i : 0];
-  for (int s = 8; s > 0; s /= 2) {
-    emit_value low[16], high[16];
-    for (int lane = 0; lane < 16; lane++) {
-      low[lane] = emit_i32(e, (lane & s) == 0 ? lane : 16 + lane - s);
-      high[lane] = emit_i32(e, (lane & s) == 0 ? lane + s : 16 + lane);
-    }
-    for (int i = 0; i < s; i++) {
-      emit_value a = LLVMBuildShuffleVector(e->builder, work[i], work[i + s], LLVMConstVector(low, 16), "");
-      emit_value b = LLVMBuildShuffleVector(e->builder, work[i], work[i + s], LLVMConstVector(high, 16), "");
-      work[i] = combine(e, a, b);
-    }
-  }
-  return work[0];
-}
-
 /* From the scores of the first block, of `keys` keys. */
 static void find_maxima(struct emit *e, struct stream *s, int64_t keys) {
   emit_value rows[AMX_ROWS];
@@ -155,7 +136,7 @@ static void find_maxima(struct emit *e, struct stream *s, int64_t keys) {
     rows[row] = emit_fmax(e, rows[row], high);
   }
   emit_value scale = emit_splat_const(e, (double)s->desc->scale * -LOG2_E);
-  emit_store_vector(e, emit_fmul(e, reduce_rows(e, rows, s->rows, emit_fmax), scale), s->minus_maximum, 16);
+  emit_store_vector(e, emit_fmul(e, emit_reduce_rows(e, rows, s->rows, emit_fmax), scale), s->minus_maximum, 16);
 }
 
 /* The blocks between the first and the last one. */
@@ -263,7 +244,7 @@ emit_value emit_attention_stream(struct emit *e, const struct attention_desc *de
   if (rows != AMX_ROWS) configure(e, rows);
   all_blocks(e, &s);
   for (int i = 0; i < s.sum_tiles; i++) emit_amx_store(e, i, emit_at_const(e, sums, i * 16), emit_i64(e, s.sum_tiles * 64));
-  emit_value total = reduce_rows(e, s.sums, rows, emit_fadd);
+  emit_value total = emit_reduce_rows(e, s.sums, rows, emit_fadd);
   emit_value grown = LLVMBuildFCmp(e->builder, LLVMRealUGT, total, emit_splat_const(e, GROWN), "");
   grown = LLVMBuildBitCast(e->builder, grown, LLVMInt16TypeInContext(e->context), "");
   grown = LLVMBuildIsNotNull(e->builder, grown, "");

@@ -1,6 +1,5 @@
 #include "llvm/emit_amx.h"
 #include "llvm/emit_attention_tile.h"
-#include "llvm/emit_math.h"
 #include "llvm/emit_tile.h"
 
 #include <float.h>
@@ -62,123 +61,6 @@ static void scores(struct emit *e, const struct attention_tile *t) {
     emit_loop_end(e, &loop, NULL);
   }
   if (whole < panels) score_tile(e, t, emit_i64(e, whole), (int)(panels - whole) * panel_vectors);
-}
-
-struct softmax_row {
-  const struct attention_tile *tile;
-  emit_value row, minus_maximum;
-  struct attention_score at;
-};
-
-/* The largest exponent belongs to the largest score, or with a negative scale to the smallest. */
-static emit_value largest(struct emit *e, emit_value a, emit_value b) {
-  return emit_fmax(e, a, b);
-}
-static emit_value smallest(struct emit *e, emit_value a, emit_value b) {
-  return emit_fmin(e, a, b);
-}
-
-static emit_value visit_extreme(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
-  const struct softmax_row *softmax = context;
-  emit_value score = emit_load_vector(e, emit_at(e, softmax->row, column), lanes);
-  if (lanes < e->level->lanes) score = emit_select(e, emit_lane_mask(e, lanes), score, acc);
-  return softmax->tile->score_scale < 0 ? smallest(e, score, acc) : largest(e, score, acc);
-}
-
-static emit_value visit_adjust(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
-  const struct softmax_row *softmax = context;
-  emit_value place = emit_at(e, softmax->row, column);
-  struct attention_score at = softmax->at;
-  at.column = column;
-  at.lanes = lanes;
-  emit_value score = emit_attention_adjust(e, softmax->tile->desc, &at, emit_load_vector(e, place, lanes));
-  emit_store_vector(e, score, place, e->level->lanes);
-  if (lanes < e->level->lanes) score = emit_select(e, emit_lane_mask(e, lanes), score, acc);
-  return largest(e, score, acc);
-}
-
-/* Exactly zero for keys that are masked: a query may have no other. */
-static emit_value adjusted_power(struct emit *e, const struct softmax_row *softmax, emit_value score) {
-  emit_value below = emit_fmul(e, emit_fadd(e, score, softmax->minus_maximum), emit_splat_const(e, LOG2_E));
-  emit_value seen = LLVMBuildFCmp(e->builder, LLVMRealOGT, below, emit_splat_const(e, -125), "");
-  return emit_select(e, seen, emit_math_exp2(e, below), emit_splat_const(e, 0));
-}
-
-static emit_value visit_power(struct emit *e, void *context, emit_value column, int lanes, emit_value acc) {
-  const struct softmax_row *softmax = context;
-  emit_value place = emit_at(e, softmax->row, column), score = emit_load_vector(e, place, lanes);
-  emit_value scale = emit_splat_const(e, softmax->tile->score_scale);
-  emit_value power = softmax->tile->adjusts ? adjusted_power(e, softmax, score)
-                                            : emit_math_exp2(e, emit_fma(e, score, scale, softmax->minus_maximum));
-  if (lanes < e->level->lanes) power = emit_select(e, emit_lane_mask(e, lanes), power, emit_splat_const(e, 0));
-  if (softmax->tile->desc->precision == PRECISION_BF16) /* behind what is still to be read of the row */
-    emit_store_bf16(e, power, emit_bytes(e, softmax->row, emit_mul(e, column, emit_i64(e, 2))));
-  else
-    emit_store_vector(e, power, place, e->level->lanes);
-  return emit_fadd(e, acc, power);
-}
-
-static emit_value reduce_extreme(struct emit *e, emit_value vector, bool negative) {
-  if (!negative) return emit_reduce_max(e, vector);
-  emit_value zero = emit_splat_const(e, -0.0);
-  return emit_fsub(e, emit_f32(e, -0.0), emit_reduce_max(e, emit_fsub(e, zero, vector)));
-}
-
-/* What the sums of earlier keys are multiplied by when the largest exponent grows from `before` to `maximum`. */
-static emit_value shrink_factor(struct emit *e, const struct attention_tile *t, emit_value before, emit_value maximum) {
-  emit_value difference = emit_splat(e, emit_fsub(e, before, maximum));
-  if (t->adjusts) difference = emit_fmul(e, difference, emit_splat_const(e, LOG2_E));
-  return LLVMBuildExtractElement(e->builder, emit_math_exp2(e, difference), emit_i32(e, 0), "");
-}
-
-/* The largest exponent of each row. With earlier keys, `factor` is what their sums must be multiplied by. */
-static void find_maxima(struct emit *e, const struct attention_tile *t) {
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
-  bool negative = t->score_scale < 0;
-  struct softmax_row row = {.tile = t, .row = attention_row(e, t->scores, loop.index, t->score_stride)};
-  if (t->mask != NULL)
-    row.at.mask = attention_mask_at(e, t->desc, t->mask, emit_mul(e, loop.index, emit_i64(e, t->desc->mask.row)));
-  if (t->row != NULL) row.at.row = emit_add(e, t->row, loop.index);
-  struct sweep sweep = {.columns = t->keys, .context = &row, .visit = t->adjusts ? visit_adjust : visit_extreme};
-  sweep.initial = emit_splat_const(e, negative ? (double)FLT_MAX : (double)-FLT_MAX);
-  sweep.combine = negative ? smallest : largest;
-  emit_value maximum = reduce_extreme(e, emit_sweep(e, &sweep), negative);
-  if (!t->adjusts) maximum = emit_fmul(e, maximum, emit_f32(e, t->score_scale));
-  emit_value place = emit_at(e, t->maximum, loop.index);
-  if (t->continues) {
-    emit_value before = emit_load_f32(e, place);
-    maximum = emit_fmax(e, before, maximum);
-    emit_store_f32(e, shrink_factor(e, t, before, maximum), emit_at(e, t->factor, loop.index));
-  }
-  emit_store_f32(e, maximum, place);
-  emit_loop_end(e, &loop, NULL);
-}
-
-/* Nothing seen: the result is 0 by any factor that is finite. */
-static emit_value inverse(struct emit *e, const struct attention_tile *t, emit_value sum) {
-  emit_value one = emit_f32(e, 1);
-  if (!t->adjusts) return emit_fdiv(e, one, sum);
-  emit_value none = LLVMBuildFCmp(e->builder, LLVMRealOEQ, sum, emit_f32(e, 0), "");
-  return emit_fdiv(e, one, emit_select(e, none, one, sum));
-}
-
-/* Scores become powers of two below 1, not yet divided by their sum. A loop of its own: the powers of one row need not wait for
- * the maximum of the next. */
-static void find_powers(struct emit *e, const struct attention_tile *t) {
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
-  struct softmax_row row = {.tile = t, .row = attention_row(e, t->scores, loop.index, t->score_stride)};
-  emit_value maximum = emit_splat(e, emit_load_f32(e, emit_at(e, t->maximum, loop.index)));
-  row.minus_maximum = LLVMBuildFNeg(e->builder, maximum, "");
-  struct sweep sweep = {.columns = t->keys, .context = &row, .visit = visit_power, .combine = emit_fadd};
-  sweep.initial = emit_splat_const(e, 0);
-  emit_value sum = emit_reduce_add(e, emit_sweep(e, &sweep)), place = emit_at(e, t->denominator, loop.index);
-  int64_t written = (t->keys + 15) / 16 * 16;
-  if (t->amx && written % 32 != 0) emit_store_bf16(e, emit_splat_const(e, 0), emit_bytes(e, row.row, emit_i64(e, written * 2)));
-  if (t->continues) sum = emit_fma(e, emit_load_f32(e, place), emit_load_f32(e, emit_at(e, t->factor, loop.index)), sum);
-  emit_store_f32(e, t->last ? inverse(e, t, sum) : sum, place);
-  emit_loop_end(e, &loop, NULL);
 }
 
 void attention_store(struct emit *e, const struct attention_desc *desc, emit_value value, emit_value row, int64_t column,
@@ -257,8 +139,8 @@ static void block(struct emit *e, struct attention_tile *t, emit_value first_key
     emit_attention_amx_scores(e, &at);
   else
     scores(e, &at);
-  find_maxima(e, &at);
-  find_powers(e, &at);
+  emit_attention_maxima(e, &at);
+  emit_attention_powers(e, &at);
   if (t->amx)
     emit_attention_amx_values(e, &at);
   else
@@ -272,10 +154,8 @@ static void clear_sums(struct emit *e, const struct attention_tile *t) {
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, t->rows * t->sum_stride), lanes, NULL, 0, EMIT_NOT_EMPTY);
   emit_store_vector(e, emit_splat_const(e, 0), emit_at(e, t->sums, loop.index), lanes);
   emit_loop_end(e, &loop, NULL);
-  for (int r = 0; r < t->rows; r++) {
-    emit_store_f32(e, emit_f32(e, (double)-FLT_MAX), emit_at_const(e, t->maximum, r));
-    emit_store_f32(e, emit_f32(e, 0), emit_at_const(e, t->denominator, r));
-  }
+  emit_store_vector(e, emit_splat_const(e, (double)-FLT_MAX), t->maximum, lanes);
+  emit_store_vector(e, emit_splat_const(e, 0), t->denominator, lanes);
 }
 
 emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc, int rows) {
@@ -300,6 +180,7 @@ emit_value emit_attention_tile(struct emit *e, const struct attention_desc *desc
   t.score_stride = (keys + 31) / 32 * 32 + 16;
   t.sum_stride = (desc->v_dim + 15) / 16 * 16;
   t.scores = emit_stack(e, rows * t.score_stride * 4);
+  t.row_vectors = emit_stack(e, (int64_t)rows * e->level->lanes * 4);
   t.maximum = emit_stack(e, 64);
   t.denominator = emit_stack(e, 64);
   if (blocks > 1 || t.amx) t.sums = emit_stack(e, rows * t.sum_stride * 4);

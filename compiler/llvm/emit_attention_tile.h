@@ -4,6 +4,8 @@
 
 #include "llvm/emit_attention.h"
 
+enum { ATTENTION_ROWS_MAX = 16 }; /* rows of a tile, which no level has more of than lanes */
+
 struct attention_tile {
   const struct attention_desc *desc;
   int rows;
@@ -14,7 +16,8 @@ struct attention_tile {
   double score_scale;               /* scale * log2(e) */
   emit_value q, packed, v, out;     /* packed and v: of the block's first key */
   emit_value mask, row;             /* or NULL; less the block's first key, too */
-  emit_value scores, maximum, denominator, factor, sums; /* on the stack; the last four per row */
+  emit_value row_vectors;           /* on the stack, as what follows: a vector of scores or sums of each row */
+  emit_value scores, maximum, denominator, factor, sums; /* the last four per row */
   bool continues, last;                                  /* earlier keys were seen; these are the last ones */
   int64_t keys;                                          /* of the block */
 };
@@ -24,6 +27,12 @@ emit_value attention_row(struct emit *e, emit_value pointer, emit_value row, int
 /* Stores `lanes` results of a row of out from `column` on. */
 void attention_store(struct emit *e, const struct attention_desc *desc, emit_value value, emit_value row, int64_t column,
                      int lanes);
+
+/* ---- emit_attention_softmax.c: the largest exponent of each row; with earlier keys, t->factor is what their sums
+ * must be multiplied by. Then scores become powers of two below 1, not yet divided by their sum: t->denominator is the sum, or
+ * after the last keys its inverse. */
+void emit_attention_maxima(struct emit *e, const struct attention_tile *t);
+void emit_attention_powers(struct emit *e, const struct attention_tile *t);
 
 /* ---- emit_attention_amx.c: the two products on AMX's tiles, with bf16. Sums stay in t->sums. */
 bool attention_uses_amx(const struct target_level *level, const struct attention_desc *desc);

@@ -224,3 +224,24 @@ emit_value emit_sweep(struct emit *e, const struct sweep *sweep) {
   emit_sweeps(e, sweep, 1, &result);
   return result;
 }
+
+emit_value emit_reduce_rows(struct emit *e, const emit_value *rows, int count,
+                            emit_value (*combine)(struct emit *, emit_value, emit_value)) {
+  int lanes = e->level->lanes;
+  emit_value work[16];
+  assert(count <= lanes && lanes <= 16);
+  for (int i = 0; i < lanes; i++) work[i] = rows[i < count ? i : 0];
+  for (int s = lanes / 2; s > 0; s /= 2) {
+    emit_value low[16], high[16];
+    for (int lane = 0; lane < lanes; lane++) {
+      low[lane] = emit_i32(e, (lane & s) == 0 ? lane : lanes + lane - s);
+      high[lane] = emit_i32(e, (lane & s) == 0 ? lane + s : lanes + lane);
+    }
+    for (int i = 0; i < s; i++) {
+      emit_value a = LLVMBuildShuffleVector(e->builder, work[i], work[i + s], LLVMConstVector(low, (unsigned)lanes), "");
+      emit_value b = LLVMBuildShuffleVector(e->builder, work[i], work[i + s], LLVMConstVector(high, (unsigned)lanes), "");
+      work[i] = combine(e, a, b);
+    }
+  }
+  return work[0];
+}

@@ -82,4 +82,8 @@ emit_value emit_sweep(struct emit *e, const struct sweep *sweep);
 enum { SWEEPS_MAX = 2 };
 void emit_sweeps(struct emit *e, const struct sweep *sweeps, int count, emit_value *out);
 
+/* One vector from those of at most level->lanes rows: lane i is rows[i]'s lanes combined, those i and i + n/2 first. */
+emit_value emit_reduce_rows(struct emit *e, const emit_value *rows, int count,
+                            emit_value (*combine)(struct emit *, emit_value, emit_value));
+
 #endif

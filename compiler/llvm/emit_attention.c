@@ -13,6 +13,14 @@ int64_t attention_panel_stride(const struct attention_desc *desc) {
   return attention_depth(desc) * 16;
 }
 
+int attention_split(const struct target_level *level, const struct attention_desc *desc) {
+  int64_t left = desc->k_rows % level->lanes;
+  int split = 1;
+  if (desc->precision != PRECISION_FP32 || left == 0) return 1;
+  while (left * split * 2 <= level->lanes && desc->head_dim % (split * 2) == 0) split *= 2;
+  return split;
+}
+
 int64_t attention_value_stride(const struct attention_desc *desc) {
   return (desc->v_dim + 15) / 16 * 16;
 }

@@ -10,6 +10,10 @@ int64_t attention_depth(const struct attention_desc *desc);
 int64_t attention_panel_stride(const struct attention_desc *desc);
 int64_t attention_value_stride(const struct attention_desc *desc);
 
+/* Keys that fill no vector of their own are packed `split` elements of each side by side, lane key * split + i, so that a
+ * vector of products takes `split` elements at once; 1: as all others. */
+int attention_split(const struct target_level *level, const struct attention_desc *desc);
+
 /* Of pair = (image * windows + window) * heads + head. */
 struct attention_place {
   emit_value image, window, head; /* window is NULL when there is only one */

@@ -113,6 +113,26 @@ static void pack_panel(struct emit *e, const struct attention_desc *desc, emit_v
     emit_store_vector(e, emit_splat_const(e, 0), emit_at_const(e, panel, depth * 16), 16);
 }
 
+/* The keys that fill no vector, in place of their columns: see attention_split. */
+static void pack_split(struct emit *e, const struct attention_desc *desc, emit_value k, emit_value packed, int split) {
+  int lanes = e->level->lanes;
+  int64_t left = desc->k_rows % lanes, first = desc->k_rows - left;
+  LLVMTypeRef type = LLVMVectorType(e->f32, (unsigned)split);
+  emit_value from = emit_at_const(e, k, first * desc->k.row);
+  emit_value to = emit_at_const(e, packed, first / 16 * attention_panel_stride(desc) + first % 16);
+  struct emit_loop loop;
+  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, desc->head_dim / split), 1, NULL, 0, EMIT_NOT_EMPTY);
+  emit_value step = emit_at(e, from, emit_mul(e, loop.index, emit_i64(e, split)));
+  emit_value row = emit_at(e, to, emit_mul(e, loop.index, emit_i64(e, 16)));
+  emit_store_vector(e, emit_splat_const(e, 0), row, lanes);
+  for (int64_t key = 0; key < left; key++) {
+    emit_value part = LLVMBuildLoad2(e->builder, type, emit_at_const(e, step, key * desc->k.row), "");
+    LLVMSetAlignment(part, 4);
+    LLVMSetAlignment(LLVMBuildStore(e->builder, part, emit_at_const(e, row, key * split)), 4);
+  }
+  emit_loop_end(e, &loop, NULL);
+}
+
 /* Panels of 16 keys; with bf16 an even number of them. */
 static void pack_keys(struct emit *e, const struct attention_desc *desc, emit_value k, emit_value packed) {
   int64_t whole = desc->k_rows / 16, stride = attention_panel_stride(desc);
@@ -124,11 +144,14 @@ static void pack_keys(struct emit *e, const struct attention_desc *desc, emit_va
     emit_loop_end(e, &panel, NULL);
   }
   int64_t end = desc->precision == PRECISION_BF16 ? (desc->k_rows + 31) / 32 * 2 : (desc->k_rows + 15) / 16;
+  int split = attention_split(e->level, desc);
+  if (split > 1 && e->level->lanes == 16) end = whole;
   for (int64_t panel = whole; panel < end; panel++) {
     int64_t keys = desc->k_rows - panel * 16;
     emit_value from = keys > 0 ? emit_at_const(e, k, panel * 16 * desc->k.row) : k;
     pack_panel(e, desc, from, emit_at_const(e, packed, panel * stride), keys > 0 ? (int)keys : 0);
   }
+  if (split > 1) pack_split(e, desc, k, packed, split);
 }
 
 /* `lanes` bf16 as the low halves of words. */

@@ -30,37 +30,71 @@ static int64_t keys_per_block(const struct attention_tile *tile) {
   return ((k_rows + blocks - 1) / blocks + 31) / 32 * 32;
 }
 
-/* Scores of `vectors` vectors of keys from panel `panel` on. */
-static void score_tile(struct emit *e, const struct attention_tile *t, emit_value panel, int vectors) {
-  int lanes = e->level->lanes;
+/* Scores of `vectors` vectors of keys from vector `vector` on, a whole panel's first one if there are several. */
+static void score_tile(struct emit *e, const struct attention_tile *t, emit_value vector, int vectors) {
+  int lanes = e->level->lanes, panel_vectors = 16 / lanes;
   struct tile_product product = {.rows = t->rows, .vectors = vectors, .last_lanes = lanes, .a = t->q, .b_step = 16};
+  emit_value panel = LLVMBuildUDiv(e->builder, vector, emit_i64(e, panel_vectors), "");
+  emit_value within = LLVMBuildURem(e->builder, vector, emit_i64(e, panel_vectors), "");
   product.b = attention_row(e, t->packed, panel, attention_panel_stride(t->desc));
+  product.b = attention_row(e, product.b, within, lanes);
   product.dot = tile_dot(e->level, t->desc->precision);
   product.a_row_stride = t->desc->q.row;
   product.k = t->desc->precision == PRECISION_BF16 ? t->desc->head_dim / 2 : t->desc->head_dim;
-  for (int v = 0; v < vectors; v++) product.b_offset[v] = v * lanes / 16 * attention_panel_stride(t->desc) + v * lanes % 16;
+  for (int v = 0; v < vectors; v++)
+    product.b_offset[v] = v / panel_vectors * attention_panel_stride(t->desc) + v % panel_vectors * lanes;
   emit_value acc[EMIT_CARRIED_MAX];
   for (int i = 0; i < t->rows * vectors; i++) acc[i] = emit_splat_const(e, 0);
   emit_tile_multiply(e, &product, acc);
-  emit_value to = attention_row(e, t->scores, panel, 16);
+  emit_value to = attention_row(e, t->scores, vector, lanes);
   for (int r = 0; r < t->rows; r++)
     for (int v = 0; v < vectors; v++)
       emit_store_vector(e, acc[r * vectors + v], emit_at_const(e, to, r * t->score_stride + v * lanes), lanes);
 }
 
+/* Lane i becomes the sum of the lanes from i * split on. */
+static emit_value join_lanes(struct emit *e, emit_value vector, int split) {
+  emit_value numbers[16];
+  unsigned lanes = (unsigned)e->level->lanes;
+  for (int s = split / 2; s > 0; s /= 2) {
+    for (unsigned i = 0; i < lanes; i++) numbers[i] = emit_i32(e, (int32_t)i ^ s);
+    vector = emit_fadd(e, vector, LLVMBuildShuffleVector(e->builder, vector, vector, LLVMConstVector(numbers, lanes), ""));
+  }
+  for (unsigned i = 0; i < lanes; i++) numbers[i] = emit_i32(e, (int32_t)i * split % (int32_t)lanes);
+  return LLVMBuildShuffleVector(e->builder, vector, vector, LLVMConstVector(numbers, lanes), "");
+}
+
+/* Scores of the keys that fill no vector, of vector `vector`. */
+static void score_split(struct emit *e, const struct attention_tile *t, int64_t vector, int split) {
+  int lanes = e->level->lanes;
+  struct tile_product product = {.rows = t->rows, .vectors = 1, .last_lanes = lanes, .a = t->q, .b_step = 16, .a_lanes = split};
+  product.b = emit_at_const(e, t->packed, vector * lanes / 16 * attention_panel_stride(t->desc) + vector * lanes % 16);
+  product.a_row_stride = t->desc->q.row;
+  product.k = t->desc->head_dim / split;
+  emit_value acc[EMIT_CARRIED_MAX];
+  for (int r = 0; r < t->rows; r++) acc[r] = emit_splat_const(e, 0);
+  emit_tile_multiply(e, &product, acc);
+  for (int r = 0; r < t->rows; r++) {
+    emit_value to = emit_at_const(e, t->scores, r * t->score_stride + vector * lanes);
+    emit_store_vector(e, join_lanes(e, acc[r], split), to, lanes);
+  }
+}
+
 static void scores(struct emit *e, const struct attention_tile *t) {
-  int lanes = e->level->lanes, panel_vectors = 16 / lanes;
-  int step = tile_vectors(e->level, t->rows, 4) / panel_vectors;
-  int64_t panels = (t->keys + 15) / 16;
-  if (step < 1) step = 1;
-  int64_t whole = panels / step * step;
+  int lanes = e->level->lanes, panel_vectors = 16 / lanes, split = attention_split(e->level, t->desc);
+  int step = tile_vectors(e->level, t->rows, 4) / panel_vectors * panel_vectors;
+  if (step < panel_vectors) step = panel_vectors;
+  int64_t vectors = (t->keys + lanes - 1) / lanes, full = t->keys / lanes;
+  if (split == 1 || full == vectors) full = vectors;
+  int64_t whole = full / step * step;
   if (whole > 0) {
     struct emit_loop loop;
     emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, whole), step, NULL, 0, EMIT_NOT_EMPTY);
-    score_tile(e, t, loop.index, step * panel_vectors);
+    score_tile(e, t, loop.index, step);
     emit_loop_end(e, &loop, NULL);
   }
-  if (whole < panels) score_tile(e, t, emit_i64(e, whole), (int)(panels - whole) * panel_vectors);
+  if (whole < full) score_tile(e, t, emit_i64(e, whole), (int)(full - whole));
+  if (full < vectors) score_split(e, t, full, split);
 }
 
 void attention_store(struct emit *e, const struct attention_desc *desc, emit_value value, emit_value row, int64_t column,

@@ -55,13 +55,26 @@ static emit_value multiply_add(struct emit *e, enum tile_dot dot, emit_value sum
   }
 }
 
+/* a[0 .. count) in every `count` lanes that follow each other. */
+static emit_value repeat(struct emit *e, emit_value a, int count) {
+  LLVMTypeRef type = LLVMVectorType(e->f32, (unsigned)count);
+  emit_value part = LLVMBuildLoad2(e->builder, type, a, ""), lanes[64];
+  LLVMSetAlignment(part, 4);
+  for (int i = 0; i < e->level->lanes; i++) lanes[i] = emit_i32(e, i % count);
+  return LLVMBuildShuffleVector(e->builder, part, LLVMGetPoison(type), LLVMConstVector(lanes, (unsigned)e->level->lanes), "");
+}
+
+static emit_value spread(struct emit *e, const struct tile_product *p, emit_value from) {
+  if (p->a_lanes > 1) return repeat(e, from, p->a_lanes);
+  bool words = p->dot != DOT_F32 && p->dot != DOT_BF16_WIDEN;
+  return emit_splat(e, words ? LLVMBuildLoad2(e->builder, e->i32, from, "") : emit_load_f32(e, from));
+}
+
 /* Rows of the tile times the vectors b: a column of A, `at` elements from the product's a. */
 static void multiply_rows(struct emit *e, const struct tile_product *p, emit_value a_column, const emit_value *b,
                           emit_value *acc) {
-  bool words = p->dot != DOT_F32 && p->dot != DOT_BF16_WIDEN;
   for (int r = 0; r < p->rows; r++) {
-    emit_value from = emit_at_const(e, a_column, r * p->a_row_stride);
-    emit_value a = emit_splat(e, words ? LLVMBuildLoad2(e->builder, e->i32, from, "") : emit_load_f32(e, from));
+    emit_value a = spread(e, p, emit_at_const(e, a_column, r * p->a_row_stride));
     for (int v = 0; v < p->vectors; v++) {
       emit_value *sum = &acc[r * p->vectors + v];
       *sum = multiply_add(e, p->dot, *sum, a, b[v]);
@@ -89,7 +102,8 @@ static emit_value widen_half(struct emit *e, enum tile_dot dot, emit_value b, in
 
 static void multiply_step(struct emit *e, const struct tile_product *p, emit_value k, emit_value *acc) {
   emit_value b_row = emit_at(e, p->b, emit_mul(e, k, emit_i64(e, p->b_step)));
-  emit_value a_column = emit_at(e, p->a, emit_mul(e, k, emit_i64(e, tile_a_step(p->dot))));
+  int64_t a_step = p->a_lanes > 1 ? p->a_lanes : tile_a_step(p->dot);
+  emit_value a_column = emit_at(e, p->a, emit_mul(e, k, emit_i64(e, a_step)));
   emit_value b[TILE_VECTORS_MAX], halves[TILE_VECTORS_MAX];
   for (int v = 0; v < p->vectors; v++)
     b[v] = emit_load_vector(e, emit_at_const(e, b_row, p->b_offset[v]), v == p->vectors - 1 ? p->last_lanes : e->level->lanes);

@@ -31,6 +31,8 @@ int64_t tile_a_step(enum tile_dot dot);
 struct tile_product {
   enum tile_dot dot;
   int rows, vectors, last_lanes;
+  int a_lanes; /* with DOT_F32: floats of A that one step reads, which meet lanes next to each other in B; 0: one, for all lanes
+                */
   emit_value a, b;
   int64_t a_row_stride, b_step, b_offset[TILE_VECTORS_MAX];
   int64_t k;

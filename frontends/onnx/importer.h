@@ -149,6 +149,8 @@ import_function import_unary, import_elementwise, import_product, import_along_a
 import_function import_conv, import_batch_normalization, import_conv_transpose, import_global_average_pool;
 /* activations.c, pools.c */
 import_function import_extreme, import_clip, import_hard_sigmoid, import_hard_swish, import_leaky_relu, import_elu, import_pool;
+/* attention.c */
+import_function import_attention;
 /* rms_normalization.c */
 import_function import_rms_normalization;
 /* resize.c */

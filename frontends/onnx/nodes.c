@@ -82,7 +82,7 @@ static const struct row rows[] = {
     {"AveragePool", NO_OP, import_pool, NULL, false},
     {"GlobalAveragePool", NO_OP, import_global_average_pool, NULL, false},
     {"Resize", NO_OP, import_resize, fold_resize, false},
-    PLAIN("Attention", attention, import_in_front),
+    PLAIN("Attention", attention, import_attention),
     PLAIN("Transpose", transpose, import_transpose),
     PLAIN("Reshape", reshape, import_reshape),
     PLAIN("Flatten", flatten, import_in_front),

@@ -80,7 +80,7 @@ def compare(run, name, source, x, want):
     return graph
 
 
-EXPORTS = ((False, 14, False), (False, 17, True), (True, 18, False), (True, 21, True))
+EXPORTS = ((False, 14, False), (False, 17, True), (True, 18, False), (True, 23, True))
 
 
 def exporters(run):
@@ -104,7 +104,7 @@ def other_forms(run):
         block.attn.fused_attn = False
     for name, model, pictures, dynamo, opset in (
             ("opset 13, eager attention", eager, x, False, 13), ("opset 13, timm's own attention", plain, x, False, 13),
-            ("opset 20", eager, x, False, 20), ("opset 20, dynamo", plain, x, True, 20), ("tanh GELU", tanh, x, False, 16),
+            ("opset 20", eager, x, False, 20), ("opset 21, dynamo", plain, x, True, 21), ("tanh GELU", tanh, x, False, 16),
             ("tanh GELU, dynamo", tanh, x, True, 18), ("mean pooling and layer scale", mean, x, False, 15),
             ("mean pooling and layer scale, dynamo", mean, x, True, 19), ("24x40", wide, pixels(24, 40), True, 18)):
         want = model(pictures)
@@ -300,6 +300,10 @@ def normalizations(run):
     op_case(run, "RMSNormalization", [helper.make_node("RMSNormalization", ["x", "g"], ["y"], epsilon=1e-3)], gain, 4, 5, 3, opset=23)
     op_case(run, "RMSNormalization over two axes", [helper.make_node("RMSNormalization", ["x", "table"], ["y"], axis=2)], gain,
             4, 5, 3, opset=23)
+    seen = {"mask": np.tri(5, dtype=bool)[None, None], "all": np.ones((5, 5), bool)}
+    for mask in seen:
+        node = helper.make_node("Attention", ["x", "x", "x", mask], ["y"], qk_matmul_output_mode=0, softmax_precision=1)
+        op_case(run, f"Attention with truths, {mask}", [node], seen, 2, 5, 8, opset=23)
     op_case(run, "GlobalAveragePool", [helper.make_node("GlobalAveragePool", ["x"], ["y"])], {}, 4, 5, 3)
 
 

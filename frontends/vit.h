@@ -98,7 +98,7 @@ struct vit_config {
   bool embed_registers; /* and for the registers */
   bool layer_scale, gated, qk_norm, relative, shared_relative;
   enum pooling pool;
-  bool pool_prefix;                 /* a mean over the prefix tokens, too */
+  bool pool_prefix;                 /* a mean or attention over the prefix tokens, too */
   bool pre_norm, norm, pooled_norm; /* LayerNorm before the blocks, before pooling, after it */
   bool normalize;                   /* the embedding is of length 1 */
   double scale;                     /* of q k^T; 0: 1/sqrt(head_dim) */

@@ -19,11 +19,15 @@ static enum status two_heads(struct vit *vit, struct value *x) {
   return STATUS_OK;
 }
 
-static struct value *mean(struct vit *vit, struct value *x) {
+/* The tokens that are pooled: those of the patches, unless the prefix is, too. */
+static struct value *pooled_tokens(struct vit *vit, struct value *x) {
   const struct vit_config *config = vit->config;
   int64_t prefix = vit_prefix(config), patches = vit->grid[0] * vit->grid[1];
-  if (prefix && !config->pool_prefix) x = builder_slice(&vit->b, "pool.patches", x, 1, prefix, prefix + patches);
-  return builder_mean(&vit->b, "pool", x, 1);
+  return prefix && !config->pool_prefix ? builder_slice(&vit->b, "pool.patches", x, 1, prefix, prefix + patches) : x;
+}
+
+static struct value *mean(struct vit *vit, struct value *x) {
+  return builder_mean(&vit->b, "pool", pooled_tokens(vit, x), 1);
 }
 
 /* (N, T, D) to (N, D); both poolings at once give (N, 2 D). */
@@ -38,6 +42,7 @@ static enum status pool(struct vit *vit, struct value **x, int64_t *width) {
     *x = mean(vit, *x);
     break;
   case POOL_MAP:
+    *x = pooled_tokens(vit, *x);
     return vit_attention_pool(vit, x);
   case POOL_TOKEN_AND_MEAN:
     both[0] = builder_take(b, "pool_token", *x, 1, 0);

@@ -83,7 +83,7 @@ static enum status read_pool(const struct config *config, const char *pool, stru
 }
 
 static enum status read_model_args(const struct config *config, struct vit_config *vit) {
-  static const char *const activations[] = {"gelu", "gelu_tanh", "quick_gelu", "silu", NULL},
+  static const char *const activations[] = {"gelu", "gelu_tanh", "quick_gelu", "silu", "relu", NULL},
                            *const norms[] = {"layernorm", NULL}, *const positions[] = {"learn", NULL};
   int activation = (int)vit->activation, norm = 0, position = 0;
   bool no_embed_class = false;

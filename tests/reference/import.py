@@ -42,6 +42,7 @@ def timm_models(run):
         "DeiT": ("deit_tiny_patch16_224", {}),
         "DeiT distilled": ("deit_tiny_distilled_patch16_224", {}),
         "DeiT distilled, 0 classes": ("deit_tiny_distilled_patch16_224", dict(num_classes=0)),
+        "ReLU": ("vit_tiny_patch16_224", dict(act_layer="relu")),
     }
     for seed, (name, (arch, args)) in enumerate(cases.items()):
         args = SMALL | args

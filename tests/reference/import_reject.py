@@ -82,7 +82,7 @@ def broken_configs(run, model, rejects):
         return folder
 
     for key, value in (("depth", "two"), ("depth", 2.5), ("depth", -1), ("num_heads", 0), ("num_heads", 7),
-                       ("img_size", [1, 2, 3]), ("img_size", 10**9), ("act_layer", "relu"),
+                       ("img_size", [1, 2, 3]), ("img_size", 10**9), ("act_layer", "prelu"),
                        ("global_pool", "max"), ("embed_dim", 1e300), ("qkv_bias", "no"), ("unheard_of", 1), ("mlp_ratio", -4)):
         rejects(f"timm model_args.{key} {value}", ["config.json", key],
                 timm_config(lambda c, key=key, value=value: c["model_args"].update({key: value})))

@@ -151,7 +151,9 @@ static enum status read_config(const struct config *config, const struct kind *k
   enum answer answer = ANSWER_LOGITS;
   TRY(read_shape(config, kind, vit));
   TRY(read_class(config, kind->classes, vit, &answer));
-  if (!vit->classes_given && answer == ANSWER_LOGITS) answer = ANSWER_FEATURES;
+  /* A classifier of two classes with their default names is saved without id2label; its tensors tell. */
+  bool named = config_get(config, "architectures") != NULL;
+  if (!named && !vit->classes_given && answer == ANSWER_LOGITS) answer = ANSWER_FEATURES;
   return kind->read(config, vit, answer);
 }
 

@@ -80,6 +80,7 @@ def vit(run):
     yield timm_case(run, "timm, mean pooling", "vit_tiny_patch16_224", 201, global_pool="avg")
     yield timm_case(run, "timm, norms of queries and keys", "vit_tiny_patch16_224", 202, qk_norm=True)
     yield timm_case(run, "timm, registers", "vit_tiny_patch16_224", 303, reg_tokens=3)
+    yield timm_case(run, "timm, attention pooling of the patches alone", "vit_tiny_patch16_224", 305, reg_tokens=2, global_pool="map")
     yield from transformers_cases(run, 204, t.ViTConfig, (t.ViTForImageClassification, t.ViTModel), num_labels=5)
     model = timm_model("vit_tiny_patch16_224", 206, **SMALL)
     table = model.pos_embed
@@ -162,6 +163,8 @@ def original_dinov2(state, registers):
 def dinov2(run):
     classes = (t.Dinov2Model, t.Dinov2ForImageClassification)
     yield from transformers_cases(run, 350, t.Dinov2Config, classes, resize={}, mlp_ratio=2, num_labels=5)
+    model = reseed(t.Dinov2ForImageClassification(transformers_config(t.Dinov2Config, mlp_ratio=2)), 352)
+    yield transformers_case(run, "Dinov2ForImageClassification of two classes without id2label", model, resize={})
     model = reseed(t.Dinov2Model(transformers_config(t.Dinov2Config, use_swiglu_ffn=True)), 252)
     yield transformers_case(run, "Dinov2Model with SwiGLU", model, resize={})
     yield timm_case(run, "timm", "vit_small_patch14_dinov2", 253, num_classes=0)

@@ -2,6 +2,7 @@
 #include "cmd/command.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ static enum status dispatch(int argc, char **argv, struct diag *diag) {
 
 int main(int argc, char **argv) {
   struct diag diag = {STATUS_OK, ""};
+  signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of the write, as a full disk is */
   enum status status = dispatch(argc, argv, &diag);
   /* Results that did not reach their file are no results. */
   if ((fflush(stdout) != 0 || ferror(stdout)) && status <= STATUS_NO)

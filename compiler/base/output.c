@@ -2,12 +2,55 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TEMPORARY_TRIES = 100, SUFFIX_BYTES = 32 };
+enum { TEMPORARY_TRIES = 100, SUFFIX_BYTES = 32, TEMPORARIES_MAX = 8 };
+
+/* What a signal that ends the process takes with it. Whoever exchanges a path for NULL owns it. */
+static _Atomic(char *) temporaries[TEMPORARIES_MAX];
+
+static void on_end(int number) {
+  for (int i = 0; i < TEMPORARIES_MAX; i++) {
+    char *path = atomic_exchange(&temporaries[i], NULL);
+    if (path != NULL) unlink(path);
+  }
+  raise(number); /* the action is the default one again */
+}
+
+/* Signals that someone ignores or handles stay theirs. */
+static void catch_ends(void) {
+  static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    struct sigaction action;
+    if (sigaction(ends[i], NULL, &action) != 0 || (action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL) continue;
+    action = (struct sigaction){.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    sigemptyset(&action.sa_mask);
+    sigaction(ends[i], &action, NULL);
+  }
+}
+
+static void remember(char *path) {
+  catch_ends();
+  for (int i = 0; i < TEMPORARIES_MAX; i++) {
+    char *none = NULL;
+    if (atomic_compare_exchange_strong(&temporaries[i], &none, path)) return;
+  }
+}
+
+/* A path that a signal has taken is left to it. */
+static void forget(char *path) {
+  for (int i = 0; i < TEMPORARIES_MAX && path != NULL; i++) {
+    char *expected = path;
+    if (!atomic_compare_exchange_strong(&temporaries[i], &expected, NULL)) continue;
+    free(path);
+    return;
+  }
+}
 
 static enum status cannot_write(struct diag *diag, const char *path, int reason) {
   return diag_fail(diag, STATUS_SYSTEM, "%s: cannot write: %s", path, strerror(reason));
@@ -21,6 +64,7 @@ static int open_temporary(struct output *output) {
   for (int i = 0; i < TEMPORARY_TRIES; i++) {
     snprintf(output->temporary, size, "%s.%ld-%d.tmp", output->path, (long)getpid(), i);
     int descriptor = open(output->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor >= 0) remember(output->temporary);
     if (descriptor >= 0 || errno != EEXIST) return descriptor;
   }
   return -1;
@@ -28,7 +72,7 @@ static int open_temporary(struct output *output) {
 
 static void release(struct output *output) {
   free(output->path);
-  free(output->temporary);
+  forget(output->temporary);
   *output = (struct output){NULL, NULL, NULL};
 }
 

@@ -18,7 +18,8 @@ MUST_USE enum status span_map_file(const char *path, struct span *out_span, stru
 void span_unmap(struct span *span);
 
 /* A file that appears whole or not at all: written as a temporary beside `path` and renamed by output_commit.
- * output_discard (safe to call after commit, or on a zeroed struct) removes the temporary.
+ * output_discard (safe to call after commit, or on a zeroed struct) removes the temporary; so does a signal
+ * that ends the process, unless it cannot be caught.
  * A path that names an existing file that is not regular (/dev/stdout) is written directly. */
 struct output {
   FILE *stream;

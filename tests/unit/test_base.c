@@ -7,10 +7,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -142,6 +144,29 @@ Test(output, discarded_leaves_nothing, .init = make_folder, .fini = remove_folde
   fputs("half", output.stream);
   output_discard(&output);
   cr_expect_eq(count_files(), 0);
+}
+
+Test(output, signals_leave_nothing, .init = make_folder, .fini = remove_folder) {
+  static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    int status;
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+      struct diag diag = {.status = STATUS_OK};
+      struct output first, second;
+      char other[140];
+      snprintf(other, sizeof other, "%s.other", path);
+      signal(ends[i], SIG_DFL);
+      if (output_open(&first, path, &diag) == STATUS_OK && output_open(&second, other, &diag) == STATUS_OK &&
+          count_files() == 2)
+        raise(ends[i]);
+      _exit(0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == ends[i], "signal %d: status %d", ends[i], status);
+    cr_expect_eq(count_files(), 0);
+  }
 }
 
 Test(output, follows_the_umask, .init = make_folder, .fini = remove_folder) {

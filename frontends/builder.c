@@ -80,6 +80,7 @@ enum status builder_finish(struct builder *b) {
   int answers = b->options->output_count > 0 ? 0 : b->answer_count > 0 ? b->answer_count : 1;
   for (int i = 0; i < answers; i++) TRY(add_output(b, b->offers[i].name));
   for (int i = 0; i < b->options->output_count; i++) TRY(add_output(b, b->options->outputs[i]));
+  if (strcmp(graph->outputs[0]->name, "logits") != 0) graph->label_count = 0; /* labels are of the first output's columns */
   drop_unneeded(graph);
   TRY(infer_graph(graph));
   TRY(verify_graph(graph, "import"));

@@ -204,6 +204,8 @@ enum status results_write(const vitc_model *model, const struct results *results
     char *name = NULL;
     if (asprintf(&name, "%.*s.%s.npy", (int)stem, path, model->outputs[i].name) < 0)
       return diag_fail(diag, STATUS_SYSTEM, "out of memory");
+    for (char *c = name + stem; *c != '\0'; c++)
+      if (*c == '/') *c = '_'; /* a value's name in ONNX, not a folder */
     enum status status = write_output(&model->outputs[i], results, (int)i, name, diag);
     free(name);
     TRY(status);

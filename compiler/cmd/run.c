@@ -20,7 +20,7 @@ static const struct option_row rows[] = {
     {"input", 'i', OPTION_LIST, "X.npy...", AT(inputs), 0, 0, "one array (N, ...) for each of the model's inputs"},
     {"image", 0, OPTION_LIST, "FILE...", AT(images), 0, 0, "images, preprocessed as the model says: one batch"},
     {"output", 'o', OPTION_TEXT, "Y.npy", AT(output), 0, 0,
-     "the file to write; Y.NAME.npy for each of several outputs (print them as text)"},
+     "the file to write; Y.NAME.npy for each of several outputs, / in names as _ (print them as text)"},
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
     {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "an object's code for this CPU level, avx2 or avx512 (the best one)"},
     {"weights", 0, OPTION_TEXT, "FILE", AT(weights), 0, 0, "external weights (the object's name with .weights)"},

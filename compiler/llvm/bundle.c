@@ -41,15 +41,28 @@ static const char *c_type(const struct value *value) {
   return value->dtype == DTYPE_U8 ? "uint8_t" : "float";
 }
 
+/* A value's name in a comment, which it must neither end nor seem to begin. */
+static void write_name(FILE *out, const char *name) {
+  for (const char *c = name; *c != '\0'; c++) {
+    bool mark = c > name && ((c[-1] == '*' && *c == '/') || (c[-1] == '/' && *c == '*'));
+    if (mark) fputc(' ', out);
+    fputc((unsigned char)*c < ' ' ? ' ' : *c, out);
+  }
+}
+
 static void describe_tensor(struct bundle *b, const char *parameter, const struct value *value) {
-  fprintf(b->out, " *   %-8s \"%s\" %s (batch", parameter, value->name, value->dtype == DTYPE_U8 ? "uint8" : "float32");
+  fprintf(b->out, " *   %-8s \"", parameter);
+  write_name(b->out, value->name);
+  fprintf(b->out, "\" %s (batch", value->dtype == DTYPE_U8 ? "uint8" : "float32");
   if (value->shape.dim[0] != 1) fprintf(b->out, " * %lld", (long long)value->shape.dim[0]);
   for (int i = 1; i < value->shape.rank; i++) fprintf(b->out, ", %lld", (long long)value->shape.dim[i]);
   fprintf(b->out, "), row-major\n");
 }
 
 static void define(struct bundle *b, const char *name, int64_t value, const char *what) {
-  fprintf(b->out, "#define %s_%s %lldu /* %s */\n", b->upper, name, (long long)value, what);
+  fprintf(b->out, "#define %s_%s %lldu /* ", b->upper, name, (long long)value);
+  write_name(b->out, what);
+  fputs(" */\n", b->out);
 }
 
 static void write_constants(struct bundle *b) {
@@ -60,7 +73,7 @@ static void write_constants(struct bundle *b) {
   fprintf(b->out, "#define %s_WEIGHTS_BYTES ((uint64_t)%lldu)\n", b->upper, (long long)b->plan->weights_bytes);
   if (input->shape.rank == 4) {
     bool last = input->dtype == DTYPE_U8; /* uint8 is (N, H, W, C), float32 (N, C, H, W) */
-    define(b, "INPUT_CHANNELS", input->shape.dim[last ? 3 : 1], "");
+    define(b, "INPUT_CHANNELS", input->shape.dim[last ? 3 : 1], "of one pixel");
     define(b, "INPUT_HEIGHT", input->shape.dim[last ? 1 : 2], "pixels");
     define(b, "INPUT_WIDTH", input->shape.dim[last ? 2 : 3], "pixels");
   }

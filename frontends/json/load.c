@@ -261,8 +261,9 @@ bool json_probe(const char *source, const struct import_options *options) {
 
 enum status json_import(const char *source, const struct import_options *options, struct arena *arena, struct weights *weights,
                         struct graph *out_graph, struct diag *diag) {
-  if (options->arch || options->image_height || options->num_classes >= 0)
-    return diag_fail(diag, STATUS_USAGE, "%s: a vitc model has its architecture, image size and classes already", source);
+  if (options->arch || options->image_height || options->num_classes >= 0 || options->output_count)
+    return diag_fail(diag, STATUS_USAGE, "%s: a vitc model has its architecture, image size, classes and outputs already",
+                     source);
   TRY(json_load(source, arena, weights, out_graph, diag));
   if (options->name) out_graph->name = arena_strdup(arena, options->name);
   return STATUS_OK;

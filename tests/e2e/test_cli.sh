@@ -108,6 +108,16 @@ check "bench --worker answers" test "$("$vitc" bench digits.o --worker --input p
 check "with the same bits" cmp worker.npy object.npy
 expect 0 "rivals.sh --help" "$root/tests/bench/rivals.sh" --help
 
+# Labels are of classes; names of values may be anything, in the header's comments and in the names of files, too.
+require "import values of the graph" "$vitc" import "$digits" --output blocks.0.norm1,logits -o values.json
+sed -i 's|"blocks.0.norm1"|"a*/b/*c"|g' values.json
+require "compile them" "$vitc" compile values.json -o values.o --header values.h
+check "the header is C" cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c values.h
+expect 0 "run it" "$vitc" run values.o --image "$image" --output values.npy
+check "a file for each output" test -s 'values.a*_b_*c.npy' -a -s values.logits.npy
+check "with the same logits" npy close values.logits.npy object.npy
+expect 2 "import --output of a graph" "$vitc" import digits.json -o a.json --output tokens
+
 rejects "import: no such source" missing "$vitc" import missing -o a.json
 rejects "compile: no such graph" missing.json "$vitc" compile missing.json -o a.o
 rejects "run: no such object" missing.o "$vitc" run missing.o --image "$image"
@@ -143,7 +153,6 @@ for precision in fp32 int8; do
       status=0
       (
         ulimit -f "$limit"
-        trap '' XFSZ
         "$vitc" compile digits.json -o limited.o --precision $precision --weights $weights >stdout 2>stderr
       ) || status=$?
       check "compile $precision $weights: a file size limit of $limit KB" test $status = 4

@@ -11,7 +11,4 @@ emit_value emit_math_exp2(struct emit *e, emit_value x);
  */
 emit_value emit_math_exp2_bf16(struct emit *e, emit_value x);
 
-/* x Phi(x). Absolute error 5.6e-7; exactly 0 or x past |x| = 5.25. */
-emit_value emit_math_gelu_erf(struct emit *e, emit_value x);
-
 #endif

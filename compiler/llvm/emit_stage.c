@@ -23,7 +23,7 @@ static emit_value binary(struct emit *e, enum op op, emit_value a, emit_value b)
 emit_value emit_stage(struct emit *e, const struct stage *stage, emit_value x, emit_value operand) {
   switch (stage->op) {
   case OP_gelu:
-    return emit_math_gelu(e, x, stage->approximate);
+    return (stage->rough ? emit_math_gelu_rough : emit_math_gelu)(e, x, stage->approximate);
   case OP_tanh:
     return emit_math_tanh(e, x);
   case OP_sigmoid:

@@ -24,6 +24,7 @@ struct stage {
                       OP_reciprocal, OP_max, OP_min, OP_swish */
   int running;     /* position (0 or 1) of the running value in a binary operation */
   int approximate; /* OP_gelu: 1 is tanh */
+  bool rough;      /* OP_gelu: an error of 1e-4 is as nothing to that of the product before, of bf16 or int8 */
   enum operand_kind kind;
   bool bf16;                        /* COLUMN and MATRIX: elements of bf16, else fp32 */
   float scalar;                     /* OP_swish: alpha */
@@ -143,6 +144,7 @@ emit_value emit_math_erf(struct emit *e, emit_value x);
 emit_value emit_math_tanh(struct emit *e, emit_value x);
 emit_value emit_math_sigmoid(struct emit *e, emit_value x);
 emit_value emit_math_gelu(struct emit *e, emit_value x, int approximate);
+emit_value emit_math_gelu_rough(struct emit *e, emit_value x, int approximate);
 
 /* Applies one stage to a vector; `operand` is the loaded or splat other operand (NULL for unary). */
 emit_value emit_stage(struct emit *e, const struct stage *stage, emit_value x, emit_value operand);

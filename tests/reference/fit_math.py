@@ -6,7 +6,11 @@ variable v in [-1, 1] that spans the interval, or in the plain variable where th
 error of the polynomial into the error that matters: relative for exp, of x * P for erf, of u * P for GELU.
 
     python3 fit_math.py            # needs numpy and mpmath
+    python3 fit_math.py --gelu     # compiler/llvm/gelu.def
 """
+import sys
+import textwrap
+
 import mpmath
 import numpy
 
@@ -44,28 +48,68 @@ def show(name, coefficients, error):
     print(", ".join(f"{c:.9e}" for c in coefficients))
 
 
-BOUND = 5.25
+def erf_tail(u):
+    """u Phi(-u): what GELU (erf) of |x| = u lacks to max(x, 0)."""
+    return u * mpmath.erfc(u / mpmath.sqrt(2)) / 2
 
 
-def gelu_segments(segments, degree):
-    """u Phi(-u) in d = u * scale - k, |d| <= 1/2, for k below `segments`; nothing from |u| = 5.25 on."""
-    scale = (segments - 0.5) / BOUND
-    below = lambda u: u * mpmath.erfc(u / mpmath.sqrt(2)) / 2
-    rows, worst = [], 0
+def tanh_tail(u):
+    """The same of GELU (tanh)."""
+    return u / (1 + mpmath.exp(mpmath.sqrt(8 / mpmath.pi) * (u + mpmath.mpf("0.044715") * u**3)))
+
+
+def plain(coefficients, low, high):
+    """Of v in [-1, 1] that spans [low, high], as of the plain variable."""
+    to_v = numpy.polynomial.Polynomial([-(high + low) / (high - low), 2 / (high - low)])
+    return numpy.polynomial.Polynomial(coefficients)(to_v).coef
+
+
+def show_segments(declaration, note, forms):
+    """A table of C: for each form one row of numbers for each power, constant terms first."""
+    worst = max(error for _, error in forms)
+    print(f"/* {note} Largest error {worst:.1e}. */\nstatic const double {declaration} = {{")
+    for rows, _ in forms:
+        print("    {")
+        for power in range(len(rows[0])):
+            numbers = ", ".join(f"{row[power]:.9g}" for row in rows)
+            print(textwrap.fill(f"{{{numbers}}},", 120, initial_indent=" " * 8, subsequent_indent=" " * 9))
+        print("    },")
+    print("};\n")
+
+
+def gelu_tails(tail, segments, degree, bound):
+    """In d = u * scale - k, |d| <= 1/2, for k below `segments`; nothing from |u| = bound on."""
+    scale, rows, worst = (segments - 0.5) / bound, [], 0
     for k in range(segments):
-        c, error = remez(lambda d: below((k + d) / scale), lambda d: 1.0, 0 if k == 0 else -0.5, 0.5, degree)
-        if k == 0:  # fitted on v in [-1, 1] that spans [0, 1/2]
-            c = numpy.polynomial.Polynomial(c)(numpy.polynomial.Polynomial([-1, 4])).coef
-        else:
-            c = numpy.array([c[i] * 2**i for i in range(degree + 1)])
-        rows.append(c)
+        low = 0 if k == 0 else -0.5
+        c, error = remez(lambda d: tail((k + d) / scale), lambda d: 1.0, low, 0.5, degree)
+        rows.append(plain(c, low, 0.5))
         worst = max(worst, error)
-    print(f"u Phi(-u), {segments} of degree {degree} and zero, scale {scale:.9f}: largest error {worst:.2e}; by power, constant terms first")
-    for power in range(degree + 1):
-        row = [f"{r[power]:.9e}" for r in rows] + ["0"]
-        for at in range(0, len(row), 8):
-            print("    " + ", ".join(row[at:at + 8]) + ",")
-        print()
+    return rows + [numpy.zeros(degree + 1)], worst
+
+
+def gelu_whole(tail, bound):
+    """In x, for k = round(x * scale) + 16: 0 for k = 0, x for k = 31, which begins at `bound`."""
+    scale, rows, worst = 14.5 / bound, [numpy.zeros(3)], 0
+    for k in range(1, 31):
+        low, high = (k - 16.5) / scale, (k - 15.5) / scale
+        c, error = remez(lambda x: max(x, 0) - tail(abs(x)), lambda x: 1.0, low, high, 2)
+        rows.append(plain(c, low, high))
+        worst = max(worst, error)
+    return rows + [numpy.array([0, 1, 0])], worst
+
+
+def show_gelu():
+    print("/* GELU by segments, [0] by erf and [1] by tanh: what tests/reference/fit_math.py --gelu prints. */\n")
+    tails = erf_tail, tanh_tail
+    show_segments("cubics[2][4][32]", "The tail in d, scale 5.80952381; zero from u = 5.25 on, where it is below 4e-7.",
+                  [gelu_tails(tail, 31, 3, 5.25) for tail in tails])
+    show_segments("quintics[2][6][8]", "The tail in d, scale 1.238095238; zero from u = 5.25 on.",
+                  [gelu_tails(tail, 7, 5, 5.25) for tail in tails])
+    show_segments("rough_cubics[2][4][8]", "The tail in d, scale 1.547619048; zero from u = 4.2 on, where it is below 5.7e-5.",
+                  [gelu_tails(tail, 7, 3, 4.2) for tail in tails])
+    show_segments("rough_whole[2][3][32]", "GELU in x, k = round(x * 3.536585366) + 16: zero for k = 0 and x for k = 31.",
+                  [gelu_whole(tail, 4.1) for tail in tails])
 
 
 def main():
@@ -83,9 +127,7 @@ def main():
     ratio = lambda s: mpmath.erf(mpmath.sqrt(s)) / mpmath.sqrt(s) if s > 0 else 2 / mpmath.sqrt(mpmath.pi)
     c, error = remez(ratio, lambda s: max(s**0.5, 0.3), 0, 16, 16)
     show("erf(x) / x in v = x^2 / 8 - 1, |x| <= 4", c, error)
-    gelu_segments(31, 3)
-    gelu_segments(7, 5)
 
 
 if __name__ == "__main__":
-    main()
+    show_gelu() if "--gelu" in sys.argv else main()

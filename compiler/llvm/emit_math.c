@@ -7,6 +7,7 @@
  *   erf      absolute 3e-7 everywhere, exactly +-1 from |x| = 4
  *   tanh     2 units in the last place
  *   sigmoid  2 units in the last place while the result is a normal number
+ *            rough: absolute 2e-5
  *   gelu     absolute 6e-7 (erf and tanh); exactly 0 or x past |x| = 5.25
  *            rough: absolute 1e-4; exactly 0 or x past |x| = 4.4
  *
@@ -135,5 +136,11 @@ emit_value emit_math_tanh(struct emit *e, emit_value x) {
 
 emit_value emit_math_sigmoid(struct emit *e, emit_value x) {
   emit_value power = emit_math_exp(e, emit_fsub(e, emit_splat_const(e, 0), x));
+  return emit_fdiv(e, emit_splat_const(e, 1), emit_fadd(e, power, emit_splat_const(e, 1)));
+}
+
+emit_value emit_math_sigmoid_rough(struct emit *e, emit_value x) {
+  if (e->level->lanes < 16) return emit_math_sigmoid(e, x);
+  emit_value power = emit_math_exp2_bf16(e, emit_fmul(e, x, emit_splat_const(e, -1.44269504088896341)));
   return emit_fdiv(e, emit_splat_const(e, 1), emit_fadd(e, power, emit_splat_const(e, 1)));
 }

@@ -21,15 +21,16 @@ static emit_value binary(struct emit *e, enum op op, emit_value a, emit_value b)
 }
 
 emit_value emit_stage(struct emit *e, const struct stage *stage, emit_value x, emit_value operand) {
+  emit_value (*sigmoid)(struct emit *, emit_value) = stage->rough ? emit_math_sigmoid_rough : emit_math_sigmoid;
   switch (stage->op) {
   case OP_gelu:
     return (stage->rough ? emit_math_gelu_rough : emit_math_gelu)(e, x, stage->approximate);
   case OP_tanh:
     return emit_math_tanh(e, x);
   case OP_sigmoid:
-    return emit_math_sigmoid(e, x);
+    return sigmoid(e, x);
   case OP_swish:
-    return emit_fmul(e, x, emit_math_sigmoid(e, emit_fmul(e, x, emit_splat_const(e, (double)stage->scalar))));
+    return emit_fmul(e, x, sigmoid(e, emit_fmul(e, x, emit_splat_const(e, (double)stage->scalar))));
   case OP_erf:
     return emit_math_erf(e, x);
   case OP_exp:

@@ -24,7 +24,7 @@ struct stage {
                       OP_reciprocal, OP_max, OP_min, OP_swish */
   int running;     /* position (0 or 1) of the running value in a binary operation */
   int approximate; /* OP_gelu: 1 is tanh */
-  bool rough;      /* OP_gelu: an error of 1e-4 is as nothing to that of the product before, of bf16 or int8 */
+  bool rough; /* OP_gelu, OP_sigmoid, OP_swish: an error of 1e-4 is small beside that of the product of bf16 or int8 before */
   enum operand_kind kind;
   bool bf16;                        /* COLUMN and MATRIX: elements of bf16, else fp32 */
   float scalar;                     /* OP_swish: alpha */
@@ -143,6 +143,7 @@ emit_value emit_math_exp(struct emit *e, emit_value x);
 emit_value emit_math_erf(struct emit *e, emit_value x);
 emit_value emit_math_tanh(struct emit *e, emit_value x);
 emit_value emit_math_sigmoid(struct emit *e, emit_value x);
+emit_value emit_math_sigmoid_rough(struct emit *e, emit_value x);
 emit_value emit_math_gelu(struct emit *e, emit_value x, int approximate);
 emit_value emit_math_gelu_rough(struct emit *e, emit_value x, int approximate);
 

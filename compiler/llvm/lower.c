@@ -96,7 +96,7 @@ static struct stage gemm_stage(const struct step *step, const struct step_stage 
   stage.op = from->op;
   stage.running = from->running;
   stage.approximate = from->approximate;
-  stage.rough = from->op == OP_gelu && step->precision != PRECISION_FP32;
+  stage.rough = step->precision != PRECISION_FP32;
   stage.kind = from->unary ? OPERAND_NONE : OPERAND_SCALAR;
   stage.scalar = from->scalar;
   if (from->operand < 0) return stage;

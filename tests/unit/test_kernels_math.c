@@ -120,6 +120,9 @@ Test(kernels_math, tanh) {
 Test(kernels_math, sigmoid) {
   sweep(OP_sigmoid, 0, exact_sigmoid, (struct bound){2.4e-7, (double)FLT_MIN}, "sigmoid");
 }
+Test(kernels_math, sigmoid_rough) {
+  sweep_form(OP_sigmoid, 0, true, exact_sigmoid, (struct bound){2.4e-7, 2e-5}, "rough sigmoid");
+}
 Test(kernels_math, gelu) {
   sweep(OP_gelu, 0, exact_gelu, (struct bound){2.4e-7, 6e-7}, "gelu");
 }

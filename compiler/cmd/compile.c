@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct options {
   const char *output, *header, *target, *disable, *dump_after, *name, *calibrate;
@@ -99,12 +100,21 @@ static struct driver_options driver_options_of(const struct options *options, st
   return driver;
 }
 
-static enum status check_paths(const char *model, const struct object_options *object, struct diag *diag) {
-  const char *const paths[] = {model, object->output_path, object->header_path, object->weights_path};
-  for (int i = 0; i < 4; i++)
+/* Whether one of them written would be the other, by whatever path. */
+static bool same_file(const char *a, const char *b) {
+  struct stat first, second;
+  if (a == NULL || b == NULL) return false;
+  if (strcmp(a, b) == 0) return true;
+  return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+static enum status check_paths(const char *model, const struct object_options *object, struct arena *arena, struct diag *diag) {
+  const char *const paths[] = {model, with_extension(model, ".safetensors", arena), object->output_path, object->header_path,
+                               object->weights_path};
+  for (int i = 2; i < 5; i++) /* what is read may be named twice */
     for (int k = 0; k < i; k++)
-      if (paths[i] != NULL && paths[k] != NULL && strcmp(paths[i], paths[k]) == 0)
-        return diag_fail(diag, STATUS_USAGE, "compile: '%s' would be written over", paths[i]);
+      if (same_file(paths[i], paths[k])) return diag_fail(diag, STATUS_USAGE, "compile: '%s' would be written over", paths[i]);
   return STATUS_OK;
 }
 
@@ -117,7 +127,7 @@ static enum status run(const struct invocation *invocation) {
   const struct precision_search search = {.graph = invocation->operands[0],
                                           .images = options->images,
                                           .max_error = options->max_error > 0 ? options->max_error : MAX_ERROR};
-  enum status status = check_paths(invocation->operands[0], &driver.object, invocation->diag);
+  enum status status = check_paths(invocation->operands[0], &driver.object, &compilation.arena, invocation->diag);
   progress_begin("compiling");
   struct calibration calibration;
   if (status == STATUS_OK && options->calibrate != NULL) {

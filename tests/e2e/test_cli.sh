@@ -125,6 +125,7 @@ rejects "inspect: not a model" "$image" "$vitc" inspect "$image"
 rejects "compile: not a model" "$image" "$vitc" compile "$image" -o a.o
 rejects "run: no such image" missing.png "$vitc" run digits.o --image missing.png
 expect 2 "compile: unknown precision" "$vitc" compile digits.json -o a.o --precision fp17
+expect 2 "compile: over the model's weights" "$vitc" compile digits.json -o a.o --header ./digits.safetensors
 expect 2 "compile: batch 0" "$vitc" compile digits.json -o a.o --batch 0
 check "no output of what failed" absent a.json a.safetensors a.o a.h
 

@@ -27,7 +27,8 @@ static const struct option_row rows[] = {
     {"labels", 0, OPTION_TEXT, "FILE", AT(labels), 0, 0, "names of the classes, one a line or JSON (the model's own)"},
     {"format", 0, OPTION_CHOICE, "text|json|csv", AT(format), 0, 0, "of the answer (text)"},
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
-    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "the code for this CPU level, avx2 or avx512 (the best one)"},
+    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0,
+     "the code for this CPU level, of those that 'vitc inspect' names (the best one)"},
     {"weights", 0, OPTION_TEXT, "FILE", AT(weights), 0, 0, "external weights (the object's name with .weights)"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
 };

@@ -31,7 +31,8 @@ static const struct option_row rows[] = {
     {"seconds", 0, OPTION_NUMBER, "S", AT(seconds), 0, 0, "time to measure for, with a profiled M.o (3)"},
     {"runs", 0, OPTION_INTEGER, "N", AT(runs), 1, BENCH_RUNS_MAX, "inferences to measure, in place of --seconds"},
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
-    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "the code for this CPU level, avx2 or avx512 (the best one)"},
+    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0,
+     "the code for this CPU level, of those that 'vitc inspect' names (the best one)"},
     {"weights", 0, OPTION_TEXT, "FILE", AT(weights), 0, 0, "external weights (the object's name with .weights)"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
 };

@@ -22,7 +22,8 @@ static const struct option_row rows[] = {
     {"output", 'o', OPTION_TEXT, "Y.npy", AT(output), 0, 0,
      "the file to write; Y.NAME.npy for each of several outputs, / in names as _ (print them as text)"},
     {"threads", 't', OPTION_INTEGER, "T", AT(threads), 1, VITC_THREADS_MAX, "threads to run on (every CPU)"},
-    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0, "an object's code for this CPU level, avx2 or avx512 (the best one)"},
+    {"cpu", 0, OPTION_TEXT, "LEVEL", AT(level), 0, 0,
+     "an object's code for this CPU level, of those that 'vitc inspect' names (the best one)"},
     {"weights", 0, OPTION_TEXT, "FILE", AT(weights), 0, 0, "external weights (the object's name with .weights)"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, 0, NULL},
 };

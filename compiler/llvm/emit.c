@@ -88,14 +88,37 @@ emit_value emit_i32(struct emit *e, int32_t value) {
 emit_value emit_f32(struct emit *e, double value) {
   return LLVMConstReal(e->f32, (double)(float)value);
 }
+
+static bool is_constant(emit_value value) {
+  return LLVMIsAConstantInt(value) != NULL;
+}
+
+/* Of x + c the x, and the c; of anything else itself, and 0. */
+static emit_value split_sum(emit_value value, int64_t *out_constant) {
+  *out_constant = 0;
+  if (LLVMIsABinaryOperator(value) == NULL || LLVMGetInstructionOpcode(value) != LLVMAdd) return value;
+  emit_value constant = LLVMGetOperand(value, 1);
+  if (!is_constant(constant)) return value;
+  *out_constant = LLVMConstIntGetSExtValue(constant);
+  return LLVMGetOperand(value, 0);
+}
+
 emit_value emit_add(struct emit *e, emit_value a, emit_value b) {
-  return LLVMBuildNSWAdd(e->builder, a, b, "");
+  if (is_constant(a) && !is_constant(b)) return emit_add(e, b, a);
+  int64_t constant;
+  emit_value rest = split_sum(a, &constant);
+  if (constant == 0 || !is_constant(b) || LLVMTypeOf(b) != e->i64) return LLVMBuildNSWAdd(e->builder, a, b, "");
+  constant += LLVMConstIntGetSExtValue(b);
+  return constant == 0 ? rest : LLVMBuildNSWAdd(e->builder, rest, emit_i64(e, constant), "");
 }
 emit_value emit_sub(struct emit *e, emit_value a, emit_value b) {
   return LLVMBuildNSWSub(e->builder, a, b, "");
 }
 emit_value emit_mul(struct emit *e, emit_value a, emit_value b) {
-  return LLVMBuildNSWMul(e->builder, a, b, "");
+  int64_t constant;
+  emit_value rest = split_sum(a, &constant);
+  if (constant == 0 || !is_constant(b) || LLVMTypeOf(b) != e->i64) return LLVMBuildNSWMul(e->builder, a, b, "");
+  return emit_add(e, emit_mul(e, rest, b), emit_i64(e, constant * LLVMConstIntGetSExtValue(b)));
 }
 
 emit_value emit_min(struct emit *e, emit_value a, emit_value b) {
@@ -106,8 +129,17 @@ emit_value emit_max(struct emit *e, emit_value a, emit_value b) {
   return LLVMBuildSelect(e->builder, LLVMBuildICmp(e->builder, LLVMIntSGT, a, b, ""), a, b, "");
 }
 
+static emit_value element(struct emit *e, LLVMTypeRef type, emit_value pointer, emit_value index) {
+  int64_t constant;
+  emit_value rest = split_sum(index, &constant);
+  pointer = LLVMBuildInBoundsGEP2(e->builder, type, pointer, &rest, 1, "");
+  if (constant == 0) return pointer;
+  index = emit_i64(e, constant);
+  return LLVMBuildInBoundsGEP2(e->builder, type, pointer, &index, 1, "");
+}
+
 emit_value emit_at(struct emit *e, emit_value pointer, emit_value index) {
-  return LLVMBuildInBoundsGEP2(e->builder, e->f32, pointer, &index, 1, "");
+  return element(e, e->f32, pointer, index);
 }
 
 emit_value emit_at_const(struct emit *e, emit_value pointer, int64_t index) {
@@ -115,7 +147,7 @@ emit_value emit_at_const(struct emit *e, emit_value pointer, int64_t index) {
 }
 
 emit_value emit_bytes(struct emit *e, emit_value pointer, emit_value bytes) {
-  return LLVMBuildInBoundsGEP2(e->builder, e->i8, pointer, &bytes, 1, "");
+  return element(e, e->i8, pointer, bytes);
 }
 
 emit_value emit_load_f32(struct emit *e, emit_value pointer) {
@@ -353,6 +385,24 @@ void emit_loop_end(struct emit *e, struct emit_loop *loop, const emit_value *nex
     LLVMBuildBr(e->builder, loop->head);
   LLVMMoveBasicBlockAfter(loop->exit, latch);
   LLVMPositionBuilderAtEnd(e->builder, loop->exit);
+}
+
+void emit_walk_begin(struct emit *e, struct emit_walk *walk, emit_value begin, emit_value end, emit_value *at,
+                     const emit_value *bytes, int count, int not_empty) {
+  int carried = 0;
+  for (int i = 0; i < count; i++)
+    if (bytes[i] != NULL) walk->next[carried++] = at[i];
+  emit_loop_begin(e, &walk->loop, begin, end, 1, walk->next, carried, not_empty);
+  carried = 0;
+  for (int i = 0; i < count; i++) {
+    if (bytes[i] == NULL) continue;
+    at[i] = walk->loop.carried[carried];
+    walk->next[carried++] = emit_bytes(e, at[i], bytes[i]);
+  }
+}
+
+void emit_walk_end(struct emit *e, struct emit_walk *walk) {
+  emit_loop_end(e, &walk->loop, walk->next);
 }
 
 void emit_if_begin(struct emit *e, struct emit_if *branch, emit_value condition) {

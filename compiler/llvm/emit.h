@@ -121,7 +121,7 @@ emit_value emit_intrinsic(struct emit *e, const char *name, LLVMTypeRef type, co
  *   emit_loop_end(e, &loop, next);
  *   ... loop.carried[i] are the final values ...
  *
- * EMIT_NOT_EMPTY promises begin < end and gives a bottom-tested loop. */
+ * EMIT_NOT_EMPTY promises begin < end and gives a bottom-tested loop. loop.step can be set to another step meanwhile. */
 enum { EMIT_CARRIED_MAX = 64, EMIT_MAYBE_EMPTY = 0, EMIT_NOT_EMPTY = 1 };
 
 struct emit_loop {
@@ -135,6 +135,16 @@ struct emit_loop {
 void emit_loop_begin(struct emit *e, struct emit_loop *loop, emit_value begin, emit_value end, int64_t step,
                      const emit_value *initial, int carried_count, int not_empty);
 void emit_loop_end(struct emit *e, struct emit_loop *loop, const emit_value *next);
+
+/* A loop along pointers, each of which goes on by as many bytes with every turn, by none where they are NULL: between the two
+ * calls at[i] is what it is in this turn. */
+struct emit_walk {
+  struct emit_loop loop;
+  emit_value next[EMIT_CARRIED_MAX];
+};
+void emit_walk_begin(struct emit *e, struct emit_walk *walk, emit_value begin, emit_value end, emit_value *at,
+                     const emit_value *bytes, int count, int not_empty);
+void emit_walk_end(struct emit *e, struct emit_walk *walk);
 
 /* if (condition) { ... } : emit_if_begin .. emit_if_end. */
 struct emit_if {

@@ -37,7 +37,7 @@ static void add_row(struct emit *e, const struct gemm_scales *scales, emit_value
                     emit_value is_first) {
   emit_value row_scales[2], column_scales[2];
   int lanes = e->level->lanes;
-  gemm_row_scales(e, scales, row, row_scales);
+  gemm_row_scales(e, gemm_offset(e, scales->a, row, scales->row_stride), row_scales);
   for (int v = 0; v < 16 / lanes; v++) {
     emit_value place = emit_at_const(e, sums, (int64_t)v * lanes), sum = emit_load_vector(e, place, lanes);
     if (is_first != NULL) sum = emit_select(e, is_first, emit_splat_const(e, 0), sum);
@@ -88,27 +88,29 @@ void amx_pending_begin(struct emit *e, struct amx_pending *pending, const struct
 }
 
 /* The row's columns of a tile that begins at panel p. */
-static void finish_row(struct emit *e, const struct amx_pending *pending, int p, emit_value row) {
+static void finish_row(struct emit *e, const struct amx_pending *pending, int p, emit_value row, const struct gemm_rows *rows) {
   const struct gemm_tile *tile = &pending->panel[p];
-  emit_value copy_row = gemm_offset(e, pending->copy, row, COPY_COLUMNS);
   if (pending->gemm->parts > 1) {
-    emit_value sums = gemm_offset(e, amx_sums(e, pending->copy), row, COPY_COLUMNS);
+    emit_value integers = gemm_offset(e, pending->copy, row, COPY_COLUMNS);
     for (int of = p; of < p + tile->panels; of++)
-      add_row(e, &pending->scales[of], emit_at_const(e, copy_row, of * 16), emit_at_const(e, sums, of * 16), row, NULL);
-    copy_row = sums;
+      add_row(e, &pending->scales[of], emit_at_const(e, integers, of * 16),
+              emit_at_const(e, rows->at[ROWS_COPY], (of - p) * 16), row, NULL);
   }
-  gemm_tile_finish_row(e, tile, emit_at_const(e, copy_row, p * 16), row, 0);
+  gemm_tile_finish_row(e, tile, rows, 0);
 }
 
 void amx_pending_finish(struct emit *e, const struct amx_pending *pending, emit_value begin, emit_value end) {
-  struct emit_loop loop;
-  struct emit_if second;
-  emit_loop_begin(e, &loop, begin, end, 1, NULL, 0, EMIT_MAYBE_EMPTY);
-  finish_row(e, pending, 0, loop.index);
-  if (pending->panel[0].panels == 1) {
-    emit_if_begin(e, &second, pending->has_second);
-    finish_row(e, pending, 1, loop.index);
-    emit_if_end(e, &second);
+  struct gemm_rows rows[AMX_PANELS];
+  struct emit_walk walk[AMX_PANELS];
+  emit_value sums = pending->gemm->parts > 1 ? amx_sums(e, pending->copy) : pending->copy;
+  int tiles = pending->panel[0].panels == 1 ? AMX_PANELS : 1;
+  for (int p = 0; p < tiles; p++) {
+    struct emit_if there;
+    if (p > 0) emit_if_begin(e, &there, pending->has_second);
+    gemm_rows_begin(e, &pending->panel[p], emit_at_const(e, sums, p * 16), COPY_COLUMNS, begin, &rows[p]);
+    emit_walk_begin(e, &walk[p], begin, end, rows[p].at, rows[p].bytes, ROWS_POINTERS, EMIT_MAYBE_EMPTY);
+    finish_row(e, pending, p, walk[p].loop.index, &rows[p]);
+    emit_walk_end(e, &walk[p]);
+    if (p > 0) emit_if_end(e, &there);
   }
-  emit_loop_end(e, &loop, NULL);
 }

@@ -1,6 +1,7 @@
 #include "llvm/emit_gemm_epilogue.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void gemm_name(const struct gemm_desc *desc, char *out_name, size_t size) {
   size_t used = (size_t)snprintf(out_name, size, "gemm");
@@ -35,12 +36,10 @@ static emit_value operand_at(struct emit *e, const struct stage *stage, emit_val
   return stage->bf16 ? emit_bytes(e, pointer, emit_mul(e, elements, emit_i64(e, 2))) : emit_at(e, pointer, elements);
 }
 
-/* Vector v of stage s's operand; row: NULL for the only one. */
-static emit_value load_operand(struct emit *e, const struct gemm_tile *tile, int s, emit_value row, int v) {
+/* Vector v of stage s's operand, in the row that begins at `pointer`. */
+static emit_value load_operand(struct emit *e, const struct gemm_tile *tile, int s, emit_value pointer, int v) {
   const struct stage *stage = &tile->desc->stages[s];
-  emit_value pointer =
-      v == 0 ? tile->operand[s] : operand_at(e, stage, tile->operand[s], emit_i64(e, v * (int64_t)e->level->lanes));
-  if (row != NULL) pointer = operand_at(e, stage, pointer, emit_mul(e, row, emit_i64(e, stage->row_stride)));
+  if (v > 0) pointer = operand_at(e, stage, pointer, emit_i64(e, v * (int64_t)e->level->lanes));
   if (stage->bf16) return emit_load_bf16(e, pointer);
   return tile->mask[v] != NULL ? emit_load_mask(e, pointer, tile->mask[v]) : emit_load_vector(e, pointer, e->level->lanes);
 }
@@ -86,16 +85,16 @@ static void find_operands(struct emit *e, struct gemm_tile *tile) {
   }
 }
 
-/* Stages [begin, end) on the value of vector v in row `row` of the tile. */
+/* Stages [begin, end) on the value of vector v in the row whose operands are `operands`. */
 static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int begin, int end, emit_value value,
-                               emit_value row, int v) {
+                               const emit_value *operands, int v) {
   for (int s = begin; s < end; s++) {
     const struct stage *stage = &tile->desc->stages[s];
     emit_value operand = NULL;
     if (stage->kind == OPERAND_SCALAR) {
       operand = emit_splat_const(e, (double)stage->scalar);
     } else if (stage->kind != OPERAND_NONE) {
-      operand = load_operand(e, tile, s, stage->kind == OPERAND_MATRIX ? row : NULL, v);
+      operand = load_operand(e, tile, s, operands[s], v);
     }
     value = emit_stage(e, stage, value, operand);
   }
@@ -105,7 +104,7 @@ static emit_value apply_stages(struct emit *e, const struct gemm_tile *tile, int
 void gemm_tile_start(struct emit *e, const struct gemm_tile *tile, emit_value *acc) {
   for (int v = 0; v < tile->vectors; v++) {
     emit_value start = emit_splat_const(e, 0);
-    if (starts_with_bias(tile->desc)) start = load_operand(e, tile, 0, NULL, v);
+    if (starts_with_bias(tile->desc)) start = load_operand(e, tile, 0, tile->operand[0], v);
     for (int r = 0; r < tile->rows; r++) acc[r * tile->vectors + v] = start;
   }
 }
@@ -128,8 +127,7 @@ emit_value gemm_scaled(struct emit *e, emit_value sum, emit_value integers, cons
   return emit_fma(e, LLVMBuildSIToFP(e->builder, integers, e->vector, ""), scale, sum);
 }
 
-void gemm_row_scales(struct emit *e, const struct gemm_scales *scales, emit_value row, emit_value out[2]) {
-  emit_value at = gemm_offset(e, scales->a, row, scales->row_stride);
+void gemm_row_scales(struct emit *e, emit_value at, emit_value out[2]) {
   for (int i = 0; i < 2; i++) out[i] = emit_splat(e, emit_load_f32(e, emit_at_const(e, at, i)));
 }
 
@@ -180,29 +178,53 @@ static void store_row(struct emit *e, const struct gemm_tile *tile, const emit_v
       store_columns(e, tile, values[v], c_row, v);
 }
 
-void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first) {
+void gemm_rows_begin(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t copy_stride, emit_value begin,
+                     struct gemm_rows *out_rows) {
+  const struct gemm_desc *desc = tile->desc;
+  emit_value four = emit_i64(e, 4);
+  memset(out_rows, 0, sizeof *out_rows);
+  out_rows->at[ROWS_COPY] = copy;
+  out_rows->bytes[ROWS_COPY] = emit_i64(e, copy_stride * 4);
+  out_rows->at[ROWS_C] = tile->c;
+  out_rows->bytes[ROWS_C] = emit_mul(e, tile->c_row_stride, four);
+  if (tile->scales != NULL) {
+    out_rows->at[ROWS_SCALES] = tile->scales->a;
+    out_rows->bytes[ROWS_SCALES] = emit_i64(e, tile->scales->row_stride * 4);
+  }
+  for (int s = 0; s < desc->stage_count; s++) {
+    const struct stage *stage = &desc->stages[s];
+    out_rows->at[ROWS_OPERANDS + s] = tile->operand[s];
+    out_rows->bytes[ROWS_OPERANDS + s] =
+        stage->kind == OPERAND_MATRIX ? emit_i64(e, stage->row_stride * (stage->bf16 ? 2 : 4)) : NULL;
+  }
+  for (int i = 0; i < ROWS_POINTERS && begin != NULL; i++)
+    if (out_rows->bytes[i] != NULL) out_rows->at[i] = emit_bytes(e, out_rows->at[i], emit_mul(e, begin, out_rows->bytes[i]));
+}
+
+void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, const struct gemm_rows *rows, int first) {
   int lanes = e->level->lanes;
-  emit_value c_row = emit_at(e, tile->c, emit_mul(e, row, tile->c_row_stride)), row_scales[2], column_scales[2];
-  emit_value values[TILE_VECTORS_MAX];
-  if (tile->scales != NULL) gemm_row_scales(e, tile->scales, row, row_scales);
+  emit_value values[TILE_VECTORS_MAX], row_scales[2], column_scales[2];
+  if (tile->scales != NULL) gemm_row_scales(e, rows->at[ROWS_SCALES], row_scales);
   for (int v = 0; v < tile->vectors; v++) {
-    emit_value value = emit_load_vector(e, emit_at_const(e, copy_row, v * lanes), lanes);
+    emit_value value = emit_load_vector(e, emit_at_const(e, rows->at[ROWS_COPY], v * lanes), lanes);
     if (tile->scales != NULL) {
       gemm_column_scales(e, tile->scales, v, column_scales);
       value = LLVMBuildBitCast(e->builder, value, e->ivector, "");
       value = gemm_scaled(e, emit_splat_const(e, 0), value, row_scales, column_scales);
     }
-    values[v] = apply_stages(e, tile, first, tile->desc->stage_count, value, row, v);
-    if (!stores_bf16(e, tile->desc)) store_columns(e, tile, values[v], c_row, v);
+    values[v] = apply_stages(e, tile, first, tile->desc->stage_count, value, &rows->at[ROWS_OPERANDS], v);
+    if (!stores_bf16(e, tile->desc)) store_columns(e, tile, values[v], rows->at[ROWS_C], v);
   }
-  if (stores_bf16(e, tile->desc)) store_row(e, tile, values, c_row);
+  if (stores_bf16(e, tile->desc)) store_row(e, tile, values, rows->at[ROWS_C]);
 }
 
 void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first) {
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, tile->rows), 1, NULL, 0, EMIT_NOT_EMPTY);
-  gemm_tile_finish_row(e, tile, gemm_offset(e, copy, loop.index, stride), loop.index, first);
-  emit_loop_end(e, &loop, NULL);
+  struct gemm_rows rows;
+  struct emit_walk walk;
+  gemm_rows_begin(e, tile, copy, stride, NULL, &rows);
+  emit_walk_begin(e, &walk, emit_i64(e, 0), emit_i64(e, tile->rows), rows.at, rows.bytes, ROWS_POINTERS, EMIT_NOT_EMPTY);
+  gemm_tile_finish_row(e, tile, &rows, first);
+  emit_walk_end(e, &walk);
 }
 
 /* Cheap stages on the accumulators. From the first one on that needs registers of its own, a loop over the rows of a copy of
@@ -215,9 +237,14 @@ void gemm_tile_finish(struct emit *e, const struct gemm_tile *tile, const emit_v
   bool all_direct = direct == desc->stage_count;
   emit_value copy = all_direct ? NULL : emit_stack(e, tile->rows * width * 4);
   for (int r = 0; r < tile->rows; r++) {
-    emit_value c_row = emit_at(e, tile->c, emit_mul(e, emit_i64(e, r), tile->c_row_stride));
+    emit_value c_row = emit_at(e, tile->c, emit_mul(e, emit_i64(e, r), tile->c_row_stride)), operands[STAGES_MAX];
+    for (int s = first; s < direct; s++) {
+      const struct stage *stage = &desc->stages[s];
+      emit_value from = emit_i64(e, stage->kind == OPERAND_MATRIX ? r * stage->row_stride : 0);
+      operands[s] = tile->operand[s] != NULL ? operand_at(e, stage, tile->operand[s], from) : NULL;
+    }
     for (int v = 0; v < tile->vectors; v++) {
-      emit_value value = apply_stages(e, tile, first, direct, acc[r * tile->vectors + v], emit_i64(e, r), v);
+      emit_value value = apply_stages(e, tile, first, direct, acc[r * tile->vectors + v], operands, v);
       if (all_direct)
         store_columns(e, tile, value, c_row, v);
       else

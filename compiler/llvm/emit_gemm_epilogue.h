@@ -44,13 +44,24 @@ enum { GEMM_SCALES_WORDS = 32 };
 struct gemm_scales gemm_unpack_scales(struct emit *e, const struct gemm_scales *scales, int panels, int sum_bits,
                                       emit_value to);
 
-/* Scale and offset of a row of operands, as vectors; scale and product of scale and sum of vector v of the tile's columns,
- * unpacked. */
-void gemm_row_scales(struct emit *e, const struct gemm_scales *scales, emit_value row, emit_value out[2]);
+/* Scale and offset of a row of operands, which are at `at`, as vectors; scale and product of scale and sum of vector v of the
+ * tile's columns, unpacked. */
+void gemm_row_scales(struct emit *e, emit_value at, emit_value out[2]);
 void gemm_column_scales(struct emit *e, const struct gemm_scales *scales, int v, emit_value out[2]);
 
+/* What a loop over the rows of a tile goes along, for emit_walk: where each is in a row, and how far it is to the next, NULL
+ * for what is there once or not at all. */
+enum { ROWS_COPY, ROWS_C, ROWS_SCALES, ROWS_OPERANDS, ROWS_POINTERS = ROWS_OPERANDS + STAGES_MAX };
+struct gemm_rows {
+  emit_value at[ROWS_POINTERS], bytes[ROWS_POINTERS];
+};
+
+/* At row `begin`, NULL for the first; `copy` are the sums in memory, copy_stride elements from row to row. */
+void gemm_rows_begin(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t copy_stride, emit_value begin,
+                     struct gemm_rows *out_rows);
+
 /* The stages from `first` on and the stores of one row of the tile, from sums in memory. */
-void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, emit_value copy_row, emit_value row, int first);
+void gemm_tile_finish_row(struct emit *e, const struct gemm_tile *tile, const struct gemm_rows *rows, int first);
 
 /* The same for all of its rows, row r at copy + r * stride elements, in a loop over the rows. `first`: the first stage. */
 void gemm_tile_finish_copy(struct emit *e, const struct gemm_tile *tile, emit_value copy, int64_t stride, int first);

@@ -36,7 +36,7 @@ static void add_group(struct emit *e, const struct gemm_tile *tile, struct tile_
   scales = gemm_unpack_scales(e, &scales, tile->panels, pack_sum_bits(tile->desc->k, tile->desc->group), unpacked);
   for (int v = 0; v < tile->vectors; v++) gemm_column_scales(e, &scales, v, columns[v]);
   for (int r = 0; r < tile->rows; r++) {
-    gemm_row_scales(e, &scales, emit_i64(e, r), row);
+    gemm_row_scales(e, emit_at_const(e, scales.a, r * scales.row_stride), row);
     for (int v = 0; v < tile->vectors; v++) {
       emit_value place = place_of(e, sums, r * tile->vectors + v), sum = emit_load_vector(e, place, e->level->lanes);
       sum = gemm_scaled(e, sum, integers[r * tile->vectors + v], row, columns[v]);

@@ -100,10 +100,16 @@ static emit_value widen_half(struct emit *e, enum tile_dot dot, emit_value b, in
   return LLVMBuildAShr(e->builder, b, eight, "");
 }
 
-static void multiply_step(struct emit *e, const struct tile_product *p, emit_value k, emit_value *acc) {
-  emit_value b_row = emit_at(e, p->b, emit_mul(e, k, emit_i64(e, p->b_step)));
-  int64_t a_step = p->a_lanes > 1 ? p->a_lanes : tile_a_step(p->dot);
-  emit_value a_column = emit_at(e, p->a, emit_mul(e, k, emit_i64(e, a_step)));
+/* Words of A from one step to the next. */
+static int64_t a_step(const struct tile_product *p) {
+  return p->a_lanes > 1 ? p->a_lanes : tile_a_step(p->dot);
+}
+
+/* Step k from a column of A and a row of B on. */
+static void multiply_step(struct emit *e, const struct tile_product *p, emit_value a_column, emit_value b_row, int64_t k,
+                          emit_value *acc) {
+  b_row = emit_at_const(e, b_row, k * p->b_step);
+  a_column = emit_at_const(e, a_column, k * a_step(p));
   emit_value b[TILE_VECTORS_MAX], halves[TILE_VECTORS_MAX];
   for (int v = 0; v < p->vectors; v++)
     b[v] = emit_load_vector(e, emit_at_const(e, b_row, p->b_offset[v]), v == p->vectors - 1 ? p->last_lanes : e->level->lanes);
@@ -149,23 +155,29 @@ static void fetch_residual(struct emit *e, const struct tile_product *p, int64_t
 
 void emit_tile_multiply(struct emit *e, const struct tile_product *product, emit_value *acc) {
   int count = product->rows * product->vectors;
-  assert(count <= EMIT_CARRIED_MAX && product->vectors <= TILE_VECTORS_MAX);
+  emit_value carried[EMIT_CARRIED_MAX], *a = &carried[count], *b = &carried[count + 1];
+  assert(count + 2 <= EMIT_CARRIED_MAX && product->vectors <= TILE_VECTORS_MAX);
   int64_t unroll = unroll_of(product), looped = product->k / unroll * unroll;
   if (looped > 0) {
     struct emit_loop loop;
-    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), unroll, acc, count, EMIT_NOT_EMPTY);
-    memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
+    memcpy(carried, acc, (size_t)count * sizeof *acc);
+    *a = product->a;
+    *b = product->b;
+    emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, looped), unroll, carried, count + 2, EMIT_NOT_EMPTY);
+    memcpy(carried, loop.carried, (size_t)(count + 2) * sizeof *acc);
     emit_value k = product->k_begin != NULL ? emit_add(e, product->k_begin, loop.index) : loop.index;
     int64_t all = product->k_begin != NULL ? product->k_all : looped;
     emit_value turn = LLVMBuildUDiv(e->builder, k, emit_i64(e, unroll), "");
     for (int i = 0; i < 2; i++)
       if (product->ahead[i].from != NULL) fetch_ahead(e, &product->ahead[i], all / unroll, turn);
     if (product->residual != NULL) fetch_residual(e, product, all, k);
-    for (int64_t step = 0; step < unroll; step++) multiply_step(e, product, emit_add(e, loop.index, emit_i64(e, step)), acc);
-    emit_loop_end(e, &loop, acc);
+    for (int64_t step = 0; step < unroll; step++) multiply_step(e, product, *a, *b, step, carried);
+    *a = emit_at_const(e, *a, unroll * a_step(product));
+    *b = emit_at_const(e, *b, unroll * product->b_step);
+    emit_loop_end(e, &loop, carried);
     memcpy(acc, loop.carried, (size_t)count * sizeof *acc);
   }
-  for (int64_t step = looped; step < product->k; step++) multiply_step(e, product, emit_i64(e, step), acc);
+  for (int64_t step = looped; step < product->k; step++) multiply_step(e, product, product->a, product->b, step, acc);
 }
 
 int tile_height(const struct target_level *level, enum precision precision) {

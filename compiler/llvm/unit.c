@@ -2,13 +2,24 @@
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 
+#include <pthread.h>
 #include <stddef.h>
 
 static const char triple[] = "x86_64-unknown-linux-gnu";
 
+/* Loops are built with the addresses that they are to have (emit.h): to look for better ones takes a quarter of the time of
+ * generating code, and finds none. LLVM takes its options once in a process. */
+static void set_options(void) {
+  const char *const options[] = {"vitc", "-disable-lsr"};
+  LLVMParseCommandLineOptions(2, options, "");
+}
+
 enum status units_prepare(struct diag *diag) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, set_options);
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();

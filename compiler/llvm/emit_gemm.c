@@ -3,6 +3,7 @@
 #include "llvm/emit_gemm_amx.h"
 #include "llvm/emit_gemm_epilogue.h"
 #include "llvm/emit_gemm_tile.h"
+#include "llvm/emit_gemm_walk.h"
 #include "llvm/emit_tile.h"
 
 #include <assert.h>
@@ -11,14 +12,12 @@
 
 /* B's share of the second-level cache: a block of tile columns while the rows of A pass, as much again for the next block.
  * Where rows of A are longer than K_MAX, K is cut into equal parts, one after the other over the whole of C. */
-enum { BLOCK_WORDS = 80 * 1024, BLOCK_TILES_MAX = 8, K_MAX = 1536, K_PART = 1024, K_PARTS_MAX = 64, HEIGHTS_MAX = 4 };
-
-enum { WIDTH_FULL, WIDTH_REMAINDER, WIDTHS };
+enum { BLOCK_WORDS = 80 * 1024, BLOCK_TILES_MAX = 8, K_MAX = 1536, K_PART = 1024, K_PARTS_MAX = 64 };
 
 /* The product of a part of K: the first applies the stages, the others add to C. */
 struct gemm_part {
   struct gemm_desc desc;
-  emit_value tile[HEIGHTS_MAX][WIDTHS];
+  struct gemm_walk_tiles tiles;
   emit_value a, b, operands;
   emit_value following; /* panels that are needed after the last block */
 };
@@ -28,8 +27,8 @@ struct gemm {
   bool rows_are_images;                             /* the number of rows is known when it runs */
   int panels, tile_panels, remainder_panels, block; /* block: panels */
   int parts;
-  int64_t a_lines; /* of a row of A that each tile of a block fetches for the next row tile */
-  int heights[HEIGHTS_MAX], height_count;
+  int64_t a_lines;           /* of a row of A that each tile of a block fetches for the next row tile */
+  int heights[WALK_HEIGHTS]; /* 0: none */
 };
 
 int64_t gemm_split_panels(const struct target_level *level, const struct gemm_desc *desc) {
@@ -49,17 +48,16 @@ static void choose_heights(const struct emit *e, struct gemm *gemm) {
   gemm->rows_are_images = desc->m == 1;
   if (!gemm->rows_are_images) {
     struct row_tiles tiles = tile_rows(desc->m, tile_height(e->level, desc->precision));
-    gemm->heights[gemm->height_count++] = tiles.height;
-    if (tiles.tall < tiles.count) gemm->heights[gemm->height_count++] = tiles.height - 1;
+    gemm->heights[0] = tiles.height;
+    if (tiles.tall < tiles.count) gemm->heights[1] = tiles.height - 1;
     return;
   }
   desc->a_row_stride = desc->a_image_stride;
   desc->c_row_stride = desc->c_image_stride;
   for (int s = 0; s < desc->stage_count; s++) desc->stages[s].row_stride = desc->stages[s].image_stride;
   int most = tile_height(e->level, desc->precision), heights[] = {most, most / 2, 1};
-  for (int i = 0; i < 3; i++)
-    if (heights[i] == 1 || desc->images_max == 0 || heights[i] <= desc->images_max)
-      gemm->heights[gemm->height_count++] = heights[i];
+  for (int i = 0; i < WALK_HEIGHTS; i++)
+    if (heights[i] == 1 || desc->images_max == 0 || heights[i] <= desc->images_max) gemm->heights[i] = heights[i];
 }
 
 static int64_t panel_stride(const struct gemm *gemm) {
@@ -91,100 +89,6 @@ static void choose_tiles(const struct emit *e, struct gemm *gemm) {
   int64_t a_words = words * tile_a_step(tile_dot(e->level, desc->precision));
   int64_t lines = (a_words + 15) / 16, columns = gemm->block / gemm->tile_panels;
   gemm->a_lines = (lines + columns - 1) / columns;
-}
-
-/* One row of tiles: the columns of a block innermost, so that A's rows stay in L1. */
-static void emit_row(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int height, int width,
-                     emit_value image, emit_value row, const emit_value *panels) {
-  int panel_count[] = {gemm->tile_panels, gemm->remainder_panels};
-  struct emit_loop panel;
-  emit_loop_begin(e, &panel, panels[0], panels[1], panel_count[width], NULL, 0, EMIT_NOT_EMPTY);
-  emit_value from = emit_sub(e, panel.index, panels[0]);
-  emit_value next_b = emit_at(e, panels[2], emit_mul(e, from, emit_i64(e, panel_stride(gemm))));
-  /* The next rows of A, a share of them with each tile of the block. */
-  emit_value next_row = emit_add(e, row, emit_i64(e, gemm->heights[height]));
-  emit_value share = LLVMBuildUDiv(e->builder, from, emit_i64(e, gemm->tile_panels), "");
-  emit_value next_a = emit_at(e, part->a, emit_mul(e, next_row, emit_i64(e, gemm->desc.a_row_stride)));
-  next_a = emit_at(e, next_a, emit_mul(e, image, emit_i64(e, gemm->desc.a_image_stride)));
-  next_a = emit_at(e, next_a, emit_mul(e, share, emit_i64(e, gemm->a_lines * 16)));
-  emit_value arguments[] = {part->a,
-                            part->b,
-                            emit_parameter(e, 2),
-                            part->operands,
-                            image,
-                            row,
-                            panel.index,
-                            next_b,
-                            next_a,
-                            emit_i64(e, gemm->desc.c_row_stride)};
-  emit_call(e, part->tile[height][width], arguments, 10);
-  emit_loop_end(e, &panel, NULL);
-}
-
-/* Rows are images, and their number is known only here: full tiles, then narrower ones. */
-static void emit_image_rows(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int width,
-                            const emit_value *panels) {
-  emit_value begin = emit_i64(e, 0), images = emit_parameter(e, 4);
-  for (int i = 0; i < gemm->height_count; i++) {
-    emit_value height = emit_i64(e, gemm->heights[i]), left = emit_sub(e, images, begin);
-    emit_value end = emit_add(e, begin, emit_mul(e, LLVMBuildSDiv(e->builder, left, height, ""), height));
-    struct emit_loop row;
-    emit_loop_begin(e, &row, begin, end, gemm->heights[i], NULL, 0, EMIT_MAYBE_EMPTY);
-    emit_row(e, gemm, part, i, width, emit_i64(e, 0), row.index, panels);
-    emit_loop_end(e, &row, NULL);
-    begin = end;
-  }
-}
-
-/* The row tiles of this call for the panels [panels[0], panels[1]), which are not empty; panels[2] points to the next ones. */
-static void emit_block(struct emit *e, const struct gemm *gemm, const struct gemm_part *part, int width,
-                       const emit_value *panels) {
-  if (gemm->rows_are_images) {
-    emit_image_rows(e, gemm, part, width, panels);
-    return;
-  }
-  struct row_tiles tiles = tile_rows(gemm->desc.m, tile_height(e->level, gemm->desc.precision));
-  emit_value count = emit_i64(e, tiles.count), tall = emit_i64(e, tiles.tall);
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_parameter(e, 7), emit_parameter(e, 8), 1, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_value image = LLVMBuildUDiv(e->builder, loop.index, count, "");
-  emit_value tile = LLVMBuildURem(e->builder, loop.index, count, "");
-  emit_value shorter = emit_max(e, emit_sub(e, tile, tall), emit_i64(e, 0));
-  emit_value row = emit_sub(e, emit_mul(e, tile, emit_i64(e, tiles.height)), shorter);
-  if (gemm->height_count == 1) {
-    emit_row(e, gemm, part, 0, width, image, row, panels);
-  } else {
-    emit_value is_tall = LLVMBuildICmp(e->builder, LLVMIntSLT, tile, tall, "");
-    struct emit_if branch;
-    emit_if_begin(e, &branch, is_tall);
-    emit_row(e, gemm, part, 0, width, image, row, panels);
-    emit_if_end(e, &branch);
-    emit_if_begin(e, &branch, LLVMBuildNot(e->builder, is_tall, ""));
-    emit_row(e, gemm, part, 1, width, image, row, panels);
-    emit_if_end(e, &branch);
-  }
-  emit_loop_end(e, &loop, NULL);
-}
-
-/* Panels in blocks of full tiles; then the matrix's own remainder in one tile. */
-static void emit_panels(struct emit *e, const struct gemm *gemm, const struct gemm_part *part) {
-  emit_value begin = emit_parameter(e, 5), end = emit_parameter(e, 6), width = emit_i64(e, gemm->tile_panels);
-  emit_value tiles = LLVMBuildSDiv(e->builder, emit_sub(e, end, begin), width, "");
-  emit_value full_end = emit_add(e, begin, emit_mul(e, tiles, width)), stride = emit_i64(e, panel_stride(gemm));
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, begin, full_end, gemm->block, NULL, 0, EMIT_MAYBE_EMPTY);
-  emit_value next = emit_add(e, loop.index, emit_i64(e, gemm->block));
-  emit_value has_next = LLVMBuildICmp(e->builder, LLVMIntSLT, next, end, "");
-  emit_value there = emit_select(e, has_next, emit_at(e, part->b, emit_mul(e, next, stride)), part->following);
-  emit_value panels[] = {loop.index, emit_min(e, next, full_end), there};
-  emit_block(e, gemm, part, WIDTH_FULL, panels);
-  emit_loop_end(e, &loop, NULL);
-  if (gemm->remainder_panels == 0) return;
-  emit_value rest[] = {full_end, end, part->following};
-  struct emit_if branch;
-  emit_if_begin(e, &branch, LLVMBuildICmp(e->builder, LLVMIntSLT, full_end, end, ""));
-  emit_block(e, gemm, part, WIDTH_REMAINDER, rest);
-  emit_if_end(e, &branch);
 }
 
 /* With one image at a time strides from image to image don't matter: more products share their tiles. */
@@ -224,29 +128,59 @@ static emit_value emit_one_tile(struct emit *e, const struct gemm *gemm, const s
 }
 
 static void emit_tiles(struct emit *e, const struct gemm *gemm, struct gemm_part *part) {
-  for (int i = 0; i < gemm->height_count; i++) {
+  for (int i = 0; i < WALK_HEIGHTS; i++) {
     int height = gemm->heights[i];
-    part->tile[i][WIDTH_FULL] = emit_one_tile(e, gemm, part, height, gemm->tile_panels);
+    if (height == 0) continue;
+    part->tiles.function[WALK_FULL][i] = emit_one_tile(e, gemm, part, height, gemm->tile_panels);
     if (gemm->remainder_panels > 0)
-      part->tile[i][WIDTH_REMAINDER] = emit_one_tile(e, gemm, part, height, gemm->remainder_panels);
+      part->tiles.function[WALK_REMAINDER][i] = emit_one_tile(e, gemm, part, height, gemm->remainder_panels);
   }
+}
+
+static emit_value emit_measures(struct emit *e, const struct gemm *gemm) {
+  const struct gemm_desc *desc = &gemm->desc;
+  struct gemm_walk walk = {.rows_are_images = gemm->rows_are_images,
+                           .rows = desc->m,
+                           .tile_panels = gemm->tile_panels,
+                           .block = gemm->block,
+                           .panel_stride = panel_stride(gemm),
+                           .a_row_stride = desc->a_row_stride,
+                           .a_image_stride = desc->a_image_stride,
+                           .c_row_stride = desc->c_row_stride,
+                           .a_lines = gemm->a_lines};
+  memcpy(walk.heights, gemm->heights, sizeof walk.heights);
+  return emit_gemm_walk_measures(e, &walk);
+}
+
+static void call_walk(struct emit *e, emit_value walk, const struct gemm_part *part, emit_value tiles, emit_value measures) {
+  emit_value arguments[WALK_PARAMETERS];
+  for (int i = 0; i < WALK_FOLLOWING; i++) arguments[i] = emit_parameter(e, i);
+  arguments[0] = part->a;
+  arguments[1] = part->b;
+  arguments[3] = part->operands;
+  arguments[WALK_FOLLOWING] = part->following;
+  arguments[WALK_TILES] = tiles;
+  arguments[WALK_MEASURES] = measures;
+  emit_call(e, walk, arguments, WALK_PARAMETERS);
 }
 
 /* The parts of K in order. After a part's last block comes the next part's first; after the last part, what follows B's panels
  * in memory, which is usually the next GEMM's B. */
-static void emit_parts(struct emit *e, const struct gemm *gemm, struct gemm_part *first, struct gemm_part *others) {
+static void emit_parts(struct emit *e, const struct gemm *gemm, emit_value walk, struct gemm_part *first,
+                       struct gemm_part *others) {
   int64_t k = gemm->desc.k / gemm->parts;
-  emit_value stride = emit_i64(e, panel_stride(gemm)), b = emit_parameter(e, 1);
+  emit_value stride = emit_i64(e, panel_stride(gemm)), b = emit_parameter(e, 1), measures = emit_measures(e, gemm);
   emit_value b_begin = emit_at(e, b, emit_mul(e, emit_parameter(e, 5), stride));
   emit_value b_end = emit_at(e, b, emit_mul(e, emit_parameter(e, 6), stride));
   first->a = emit_parameter(e, 0);
   first->b = b;
   first->operands = emit_parameter(e, 3);
   first->following = gemm->parts == 1 ? b_end : emit_at_const(e, b_begin, k * 16);
-  emit_panels(e, gemm, first);
+  call_walk(e, walk, first, emit_gemm_walk_tiles(e, &first->tiles), measures);
   if (gemm->parts == 1) return;
   others->operands = emit_stack(e, (int64_t)sizeof(void *));
   LLVMBuildStore(e->builder, emit_parameter(e, 2), others->operands);
+  emit_value tiles = emit_gemm_walk_tiles(e, &others->tiles);
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, k), emit_i64(e, gemm->desc.k), k, NULL, 0, EMIT_NOT_EMPTY);
   emit_value rows = emit_mul(e, loop.index, emit_i64(e, 16)), next = emit_add(e, loop.index, emit_i64(e, k));
@@ -254,7 +188,7 @@ static void emit_parts(struct emit *e, const struct gemm *gemm, struct gemm_part
   others->b = emit_at(e, b, rows);
   emit_value is_last = LLVMBuildICmp(e->builder, LLVMIntSGE, next, emit_i64(e, gemm->desc.k), "");
   others->following = emit_select(e, is_last, b_end, emit_at(e, b_begin, emit_mul(e, next, emit_i64(e, 16))));
-  emit_panels(e, gemm, others);
+  call_walk(e, walk, others, tiles, measures);
   emit_loop_end(e, &loop, NULL);
 }
 
@@ -281,13 +215,14 @@ emit_value emit_gemm(struct emit *e, const struct gemm_desc *desc) {
   others.desc.stages[0].image_stride = gemm.desc.c_image_stride;
   emit_tiles(e, &gemm, &first);
   if (gemm.parts > 1) emit_tiles(e, &gemm, &others);
+  emit_value walk = emit_gemm_walk(e, gemm.rows_are_images);
   char stages[256], name[320];
   gemm_name(desc, stages, sizeof stages);
   snprintf(name, sizeof name, "%s_%s_m%lld_n%lld_k%lld_%s", stages, precision_name(desc->precision), (long long)desc->m,
            (long long)desc->n, (long long)desc->k, e->level->name);
   LLVMTypeRef types[] = {e->pointer, e->pointer, e->pointer, e->pointer, e->i64, e->i64, e->i64, e->i64, e->i64};
   emit_value function = emit_function_begin(e, name, e->void_type, types, 9);
-  emit_parts(e, &gemm, &first, &others);
+  emit_parts(e, &gemm, walk, &first, &others);
   emit_function_end(e);
   kernel_add(e, "gemm", desc, sizeof *desc, function);
   return function;

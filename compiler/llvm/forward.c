@@ -120,7 +120,7 @@ static emit_value record_table(struct lowering *l, struct emit *e) {
 }
 
 emit_value lower_forward(struct lowering *l) {
-  struct emit *e = &l->emits[l->level];
+  struct emit *e = &l->emits[l->level][PART_REST];
   emit_value launch = emit_launch(e, lower_import(e, record_table(l, e), l->plan->graph));
   char name[64];
   snprintf(name, sizeof name, "forward_%s", e->level->name);

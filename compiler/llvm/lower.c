@@ -28,8 +28,8 @@ static struct call call_of(const struct step *step, emit_value kernel, int tasks
 }
 
 /* Where kernels are made that depend on the level's vectors and `uses` only. */
-static struct emit *kernel_emit(struct lowering *l, unsigned uses) {
-  return &l->emits[target_twin(l->level_mask, l->level, uses)];
+static struct emit *kernel_emit(struct lowering *l, enum lowering_part part, unsigned uses) {
+  return &l->emits[target_twin(l->level_mask, l->level, uses)][part];
 }
 
 static const struct target_level *level_of(const struct lowering *l) {
@@ -147,7 +147,7 @@ static void rows_call(struct lowering *l, const struct step *step, const struct 
   unsigned uses = desc->to == PRECISION_INT8 ? TARGET_USES_DOT_INT8 : desc->to == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
   if (desc->x_operand != 0) uses |= TARGET_USES_DOT_BF16;
   if (rows_use_tiles(desc)) uses |= TARGET_USES_TILES;
-  struct emit *e = kernel_emit(l, uses);
+  struct emit *e = kernel_emit(l, PART_REST, uses);
   struct call call = call_of(step, emit_rows(e, &kernel), CONTEXT_THREADS);
   call.phase.units = desc->rows;
   add_pointer(l, &call, from);
@@ -208,7 +208,7 @@ static void gemm_phase(struct lowering *l, const struct step *step) {
     desc.stages[i] = gemm_stage(step, &step->stages[i]);
     if (step->stages[i].operand >= 0) operands[i] = &step->inputs[step->stages[i].operand];
   }
-  struct emit *e = kernel_emit(l, gemm_uses(&desc));
+  struct emit *e = kernel_emit(l, PART_PRODUCTS, gemm_uses(&desc));
   struct call call = call_of(step, emit_gemm(e, &desc), CONTEXT_TASKS);
   call.phase.split = PHASE_TILES;
   call.phase.width = gemm_split_panels(e->level, &desc);
@@ -277,7 +277,7 @@ static void attention_phases(struct lowering *l, const struct step *step) {
   const struct view *q = &step->inputs[0], *k = &step->inputs[1], *v = &step->inputs[2];
   struct attention_desc desc = attention_desc(level_of(l), step);
   unsigned uses = desc.precision == PRECISION_BF16 ? TARGET_USES_DOT_BF16 : 0;
-  struct emit *e = kernel_emit(l, uses);
+  struct emit *e = kernel_emit(l, PART_REST, uses);
   struct attention_desc keys = pack_desc(l, &desc);
   struct call pack = call_of(step, emit_attention_pack(e, &keys), CONTEXT_THREADS);
   pack.phase.units = desc.windows * desc.kv_heads;
@@ -285,7 +285,7 @@ static void attention_phases(struct lowering *l, const struct step *step) {
   add_pointer(l, &pack, &step->scratch);
   add_pointer(l, &pack, v);
   phase_add(l, e, &pack.phase, pack.bytes, "attention_pack");
-  e = kernel_emit(l, uses != 0 ? uses | TARGET_USES_TILES : 0);
+  e = kernel_emit(l, PART_REST, uses != 0 ? uses | TARGET_USES_TILES : 0);
   struct call run = call_of(step, emit_attention(e, &desc), CONTEXT_TASKS);
   run.phase.units = desc.windows * desc.heads * attention_row_tiles(e->level, &desc);
   add_pointer(l, &run, q);
@@ -331,7 +331,7 @@ static void rotary_phase(struct lowering *l, const struct step *step) {
   desc.y_image_stride = y->image_stride;
   desc.cos_image_stride = cos->image_stride;
   desc.sin_image_stride = sin->image_stride;
-  struct emit *e = kernel_emit(l, 0);
+  struct emit *e = kernel_emit(l, PART_REST, 0);
   struct call call = call_of(step, emit_rotary(e, &desc), CONTEXT_THREADS);
   call.phase.units = desc.sequences * desc.tokens;
   const struct view *operands[] = {cos, sin};
@@ -365,7 +365,7 @@ static void generic_phase(struct lowering *l, const struct step *step, const cha
   for (int i = 0; i < step->input_count; i++) inputs[i] = &step->inputs[i];
   add_pointer(l, &call, &step->out);
   add_array(l, &call, inputs, step->input_count);
-  phase_add(l, kernel_emit(l, 0), &call.phase, call.bytes, what);
+  phase_add(l, kernel_emit(l, PART_REST, 0), &call.phase, call.bytes, what);
 }
 
 static void strided_phase(struct lowering *l, const struct step *step) {
@@ -386,7 +386,7 @@ static void strided_phase(struct lowering *l, const struct step *step) {
     stage->unary = from->unary;
     stage->scalar = from->scalar;
   }
-  generic_phase(l, step, "strided", emit_strided(kernel_emit(l, 0), &desc), strided_units(&desc));
+  generic_phase(l, step, "strided", emit_strided(kernel_emit(l, PART_REST, 0), &desc), strided_units(&desc));
 }
 
 static void matmul_phase(struct lowering *l, const struct step *step) {
@@ -397,7 +397,7 @@ static void matmul_phase(struct lowering *l, const struct step *step) {
   desc.out = layout_of(&step->out);
   desc.a = layout_of(&step->inputs[0]);
   desc.b = layout_of(&step->inputs[1]);
-  generic_phase(l, step, "matmul", emit_matmul(kernel_emit(l, 0), &desc), matmul_units(&desc));
+  generic_phase(l, step, "matmul", emit_matmul(kernel_emit(l, PART_REST, 0), &desc), matmul_units(&desc));
 }
 
 static void reduce_phase(struct lowering *l, const struct step *step) {
@@ -407,7 +407,7 @@ static void reduce_phase(struct lowering *l, const struct step *step) {
   desc.axes = (int64_t)step->axes;
   desc.out = layout_of(&step->out);
   desc.x = layout_of(&step->inputs[0]);
-  generic_phase(l, step, "mean", emit_reduce_mean(kernel_emit(l, 0), &desc), 1);
+  generic_phase(l, step, "mean", emit_reduce_mean(kernel_emit(l, PART_REST, 0), &desc), 1);
 }
 
 static void conv_phase(struct lowering *l, const struct step *step) {
@@ -434,7 +434,7 @@ static void conv_phase(struct lowering *l, const struct step *step) {
   desc.has_bias = step->input_count > 2;
   desc.out = layout_of(&step->out);
   desc.x = layout_of(&step->inputs[0]);
-  generic_phase(l, step, "conv", emit_conv(kernel_emit(l, 0), &desc), desc.out_height);
+  generic_phase(l, step, "conv", emit_conv(kernel_emit(l, PART_REST, 0), &desc), desc.out_height);
 }
 
 static void lower_steps(struct lowering *l) {
@@ -472,20 +472,20 @@ static void lower_steps(struct lowering *l) {
   }
 }
 
-void lowering_init(struct lowering *l, const LLVMModuleRef *modules, const struct plan *plan, unsigned level_mask,
-                   bool profile) {
+void lowering_init(struct lowering *l, lowering_modules modules, const struct plan *plan, unsigned level_mask, bool profile) {
   *l = (struct lowering){.plan = plan, .profile = profile, .level_mask = level_mask};
   l->rows = arena_array(plan->graph->arena, LOWERING_ROWS_MAX, sizeof *l->rows);
   for (int level = 0; level < LEVEL_COUNT; level++)
-    if ((level_mask >> level & 1) != 0) emit_init(&l->emits[level], modules[level], &target_levels[level]);
+    for (int part = 0; part < LOWERING_PARTS && (level_mask >> level & 1) != 0; part++)
+      emit_init(&l->emits[level][part], modules[level][part], &target_levels[level]);
 }
 
 void lowering_deinit(struct lowering *l) {
-  for (int level = 0; level < LEVEL_COUNT; level++) {
-    if ((l->level_mask >> level & 1) == 0) continue;
-    kernels_free(&l->emits[level]);
-    emit_deinit(&l->emits[level]);
-  }
+  for (int level = 0; level < LEVEL_COUNT; level++)
+    for (int part = 0; part < LOWERING_PARTS && (l->level_mask >> level & 1) != 0; part++) {
+      kernels_free(&l->emits[level][part]);
+      emit_deinit(&l->emits[level][part]);
+    }
 }
 
 emit_value lower_level(struct lowering *l, int level) {

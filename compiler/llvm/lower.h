@@ -17,6 +17,10 @@ enum { CONTEXT_THREADS, CONTEXT_TASKS, CONTEXT_IMAGES, CONTEXT_ARENA, CONTEXT_WE
 struct rows_desc;
 enum { LOWERING_ROWS_MAX = 64 };
 
+/* A level's code is in two modules of about as much each: its products and the rest. */
+enum lowering_part { PART_REST, PART_PRODUCTS, LOWERING_PARTS };
+typedef LLVMModuleRef lowering_modules[LEVEL_COUNT][LOWERING_PARTS];
+
 /* All levels of an object. Kernels that are the same code at several levels are made once, for the first of them, and the other
  * levels' phases call them there. */
 struct lowering {
@@ -24,7 +28,7 @@ struct lowering {
   bool profile;
   unsigned level_mask;
   int level; /* being lowered */
-  struct emit emits[LEVEL_COUNT];
+  struct emit emits[LEVEL_COUNT][LOWERING_PARTS];
   struct phase_entry {
     emit_value function; /* void (void *context, uint32_t index) */
     int tasks;           /* CONTEXT_TASKS or CONTEXT_THREADS: how many it is run as */
@@ -43,10 +47,10 @@ struct lowering {
   int table_count;
 };
 
-/* The graph's plan for the levels of the mask, each in its module of `modules`, which the caller owns and which can be the
+/* The graph's plan for the levels of the mask, each in its modules of `modules`, which the caller owns and which can be the
  * same, or of other contexts, so that code can be generated for them at the same time; lowering_deinit leaves what is in them.
  */
-void lowering_init(struct lowering *lowering, const LLVMModuleRef *modules, const struct plan *plan, unsigned level_mask,
+void lowering_init(struct lowering *lowering, lowering_modules modules, const struct plan *plan, unsigned level_mask,
                    bool profile);
 void lowering_deinit(struct lowering *lowering);
 

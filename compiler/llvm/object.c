@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Above this the weights go to the large-data area, which code reaches through the global offset table. */
@@ -36,11 +37,12 @@ enum status object_levels(const char *target, enum precision precision, unsigned
 
 /* ---- module */
 
-enum { UNITS_MAX = LEVEL_COUNT + 1, JOBS_MAX = UNITS_MAX + 1 };
+enum { UNITS_MAX = LEVEL_COUNT * LOWERING_PARTS + 1, JOBS_MAX = UNITS_MAX + 1 };
 
 /* The weights, which are packed and written, or a unit, which code is generated for. */
 struct job {
   struct unit *unit; /* NULL: the weights */
+  int64_t size;      /* what it takes is about in proportion */
   enum status status;
   struct diag diag;
 };
@@ -51,7 +53,7 @@ struct build {
   const struct object_options *options;
   struct diag *diag;
   struct unit units[UNITS_MAX];
-  int unit_count; /* objects: one of each level, then one of the public functions; else one of all */
+  int unit_count; /* objects: those of each level, then one of the public functions; else one of all */
   struct output output, weights_output;
   uint64_t weights_hash;
   unsigned level_mask;
@@ -91,13 +93,14 @@ static void rename_locals(struct build *b, LLVMModuleRef module) {
   for (LLVMValueRef g = LLVMGetFirstGlobal(module); g != NULL; g = LLVMGetNextGlobal(g)) rename_local(b, g);
 }
 
-/* The unit of each level, and of the public functions. */
-static struct unit *create_units(struct build *b, LLVMModuleRef *out_modules) {
+/* The units of each level, and of the public functions. */
+static struct unit *create_units(struct build *b, lowering_modules out_modules) {
   bool one = b->options->emit != EMIT_OBJECT;
-  for (int level = 0; level < LEVEL_COUNT; level++) {
+  for (int i = 0; i < LEVEL_COUNT * LOWERING_PARTS; i++) {
+    int level = i / LOWERING_PARTS;
     if ((b->level_mask >> level & 1) == 0) continue;
     if (!one || b->unit_count == 0) unit_init(&b->units[b->unit_count++], b->graph->name);
-    out_modules[level] = b->units[b->unit_count - 1].module;
+    out_modules[level][i % LOWERING_PARTS] = b->units[b->unit_count - 1].module;
   }
   if (!one || b->unit_count == 0) unit_init(&b->units[b->unit_count++], b->graph->name);
   return &b->units[b->unit_count - 1];
@@ -109,7 +112,7 @@ static void build_modules(struct build *b) {
                                 .profile = b->options->profile,
                                 .level_mask = b->level_mask,
                                 .weights_hash = b->weights_hash};
-  LLVMModuleRef modules[LEVEL_COUNT] = {0};
+  lowering_modules modules = {0};
   struct unit *public = create_units(b, modules);
   struct lowering lowering;
   lowering_init(&lowering, modules, b->plan, b->level_mask, b->options->profile);
@@ -182,11 +185,18 @@ static void run_job(void *context, int64_t index) {
   if (job->status != STATUS_OK) atomic_store(&jobs->failed, true);
 }
 
+static int longer_first(const void *a, const void *b) {
+  const struct job *x = a, *y = b;
+  return x->size != y->size ? (x->size < y->size) - (x->size > y->size) : (x->unit > y->unit) - (x->unit < y->unit);
+}
+
 /* The weights are written while code is generated for all units, on as many threads as there are CPUs. */
 static enum status run_jobs(struct build *b) {
   struct jobs jobs = {.build = b};
-  if (embeds(b) || b->options->external_weights) jobs.count++;
-  for (int i = 0; i < b->unit_count; i++) jobs.jobs[jobs.count++].unit = &b->units[i];
+  if (embeds(b) || b->options->external_weights) jobs.jobs[jobs.count++].size = INT64_MAX;
+  for (int i = 0; i < b->unit_count; i++)
+    jobs.jobs[jobs.count++] = (struct job){.unit = &b->units[i], .size = unit_size(&b->units[i])};
+  qsort(jobs.jobs, (size_t)jobs.count, sizeof *jobs.jobs, longer_first);
   parallel_run(parallel_cpus(), jobs.count, run_job, &jobs);
   for (int i = 0; i < jobs.count; i++)
     if (jobs.jobs[i].status != STATUS_OK) return diag_fail(b->diag, jobs.jobs[i].status, "%s", jobs.jobs[i].diag.message);

@@ -54,6 +54,14 @@ void unit_deinit(struct unit *unit) {
   *unit = (struct unit){.context = NULL};
 }
 
+int64_t unit_size(const struct unit *unit) {
+  int64_t size = 0;
+  for (LLVMValueRef f = LLVMGetFirstFunction(unit->module); f != NULL; f = LLVMGetNextFunction(f))
+    for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(f); block != NULL; block = LLVMGetNextBasicBlock(block))
+      for (LLVMValueRef i = LLVMGetFirstInstruction(block); i != NULL; i = LLVMGetNextInstruction(i)) size++;
+  return size;
+}
+
 enum status unit_verify(const struct unit *unit, struct diag *diag) {
   enum status status = STATUS_OK;
   char *message = NULL;

@@ -5,6 +5,7 @@
 #include "base/diag.h"
 
 #include <llvm-c/TargetMachine.h>
+#include <stdint.h>
 
 struct unit {
   LLVMContextRef context;
@@ -19,6 +20,9 @@ MUST_USE enum status units_prepare(struct diag *diag);
 /* An empty module. A unit that is all zeros can be, and one of unit_init must be, handed to unit_deinit. */
 void unit_init(struct unit *unit, const char *name);
 void unit_deinit(struct unit *unit);
+
+/* Instructions of the module. */
+int64_t unit_size(const struct unit *unit);
 
 /* Verifies the module and makes machine code of it. Units may be on different threads. */
 MUST_USE enum status unit_verify(const struct unit *unit, struct diag *diag);

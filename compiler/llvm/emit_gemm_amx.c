@@ -89,16 +89,16 @@ static void fetch_block(struct emit *e, const struct amx_gemm *gemm, emit_value 
   emit_if_end(e, &more);
 }
 
-/* Down the tiles of A under the first panel and up under the second: a tile's last product comes as early as it can. */
-static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles, const emit_value *a, emit_value step) {
+/* Down the tiles of A under the first panel and up under the second: a tile's last product comes as early as it can. `at`: the
+ * step's words of the panels of B, then of the tiles of A. */
+static void multiply_step(struct emit *e, const struct amx_gemm *gemm, int tiles, const emit_value *at) {
   emit_value a_stride = emit_i64(e, gemm->desc->a_row_stride * 4), b_stride = emit_i64(e, AMX_ROW_BYTES);
-  emit_value k = emit_mul(e, step, emit_i64(e, AMX_ROW_BYTES / 4));
   bool is_int8 = gemm->desc->precision == PRECISION_INT8;
   for (int p = 0; p < AMX_PANELS; p++) {
-    emit_amx_load(e, TILE_B, gemm_offset(e, emit_parameter(e, PARAMETER_B + p), k, 16), b_stride);
+    emit_amx_load(e, TILE_B, at[p], b_stride);
     for (int i = 0; i < tiles; i++) {
       int t = p == 0 ? i : tiles - 1 - i;
-      if (p == 0) emit_amx_load_once(e, TILE_A + t, emit_at(e, a[t], k), a_stride);
+      if (p == 0) emit_amx_load_once(e, TILE_A + t, at[AMX_PANELS + t], a_stride);
       (is_int8 ? emit_amx_dot_int8 : emit_amx_dot_bf16)(e, t * AMX_PANELS + p, TILE_A + t, TILE_B);
       if (p == AMX_PANELS - 1) emit_amx_zero(e, TILE_A + t);
     }
@@ -144,14 +144,22 @@ static void emit_part(struct emit *e, const struct product *product, emit_value 
   const struct amx_gemm *gemm = product->gemm;
   for (int sum = 0; sum < product->tiles * AMX_PANELS; sum++) emit_amx_zero(e, sum);
   emit_value share = emit_i64(e, (AMX_GROUP_ROWS + steps - 1) / steps);
-  struct emit_loop loop;
-  emit_loop_begin(e, &loop, emit_i64(e, 0), emit_i64(e, steps), 1, NULL, 0, EMIT_NOT_EMPTY);
-  emit_value step = loop.index, begin = emit_mul(e, loop.index, share);
-  if (part != NULL) step = emit_add(e, step, emit_mul(e, part, emit_i64(e, gemm->part_steps)));
-  multiply_step(e, gemm, product->tiles, product->a, step);
-  fetch_block(e, gemm, step);
+  emit_value first = part != NULL ? emit_mul(e, part, emit_i64(e, gemm->part_steps)) : emit_i64(e, 0);
+  emit_value at[AMX_PANELS + AMX_TILES_DOWN], bytes[AMX_PANELS + AMX_TILES_DOWN];
+  int pointers = AMX_PANELS + product->tiles;
+  for (int i = 0; i < pointers; i++) {
+    bool is_b = i < AMX_PANELS;
+    bytes[i] = emit_i64(e, AMX_ROW_BYTES * (is_b ? 16 : 1));
+    at[i] = is_b ? emit_parameter(e, PARAMETER_B + i) : product->a[i - AMX_PANELS];
+    if (part != NULL) at[i] = emit_bytes(e, at[i], emit_mul(e, first, bytes[i]));
+  }
+  struct emit_walk walk;
+  emit_walk_begin(e, &walk, emit_i64(e, 0), emit_i64(e, steps), at, bytes, pointers, EMIT_NOT_EMPTY);
+  emit_value step = walk.loop.index, begin = emit_mul(e, step, share);
+  multiply_step(e, gemm, product->tiles, at);
+  fetch_block(e, gemm, emit_add(e, first, step));
   work_beside(e, product, part, begin, emit_add(e, begin, share));
-  emit_loop_end(e, &loop, NULL);
+  emit_walk_end(e, &walk);
   store_sums(e, product->tiles);
 }
 

@@ -120,15 +120,42 @@ enum status check_image_input(const vitc_model *model, const char *file, struct 
   return STATUS_OK;
 }
 
+/* Why an image that could be read is no input. Sizes are written as --image-size takes them. */
+static enum status not_an_input(const vitc_model *model, const char *path, const vitc_image *image, vitc_image_status status,
+                                struct diag *diag) {
+  const vitc_tensor *tensor = &model->inputs[0];
+  const int64_t *takes = tensor->dim + (tensor->dtype == VITC_U8 ? 1 : 2);
+  uint32_t width, height, resize = model->preprocess.resize;
+  vitc_image_status fit = vitc_image_fit_size(&model->preprocess, image->width, image->height, &width, &height);
+  if (fit == VITC_IMAGE_E_SIZE)
+    return diag_fail(diag, STATUS_INPUT, "%s: is %" PRIu32 "x%" PRIu32 ", of which the resize leaves no pixels, or too many",
+                     path, image->height, image->width);
+  if (fit != VITC_IMAGE_OK || (height == takes[0] && width == takes[1]))
+    return diag_fail(diag, STATUS_INPUT, "%s: %s", path, vitc_image_status_text(status));
+  if (resize == VITC_RESIZE_ASPECT || resize == VITC_RESIZE_LIMITED)
+    return diag_fail(diag, STATUS_INPUT,
+                     "%s: keeps its shape and comes out at %" PRIu32 "x%" PRIu32 ", but the model takes %" PRId64 "x%" PRId64
+                     ": import it with --image-size %" PRIu32 "x%" PRIu32 " for such pictures",
+                     path, height, width, takes[0], takes[1], height, width);
+  return diag_fail(diag, STATUS_INPUT, "%s: comes out at %" PRIu32 "x%" PRIu32 ", but the model takes %" PRId64 "x%" PRId64,
+                   path, height, width, takes[0], takes[1]);
+}
+
 enum status load_image_input(const vitc_model *model, const char *path, void *out_input, struct diag *diag) {
   vitc_image image = {0, 0, NULL};
   char detail[256] = "";
   vitc_image_status status = vitc_image_load(path, &image, detail, sizeof detail);
-  if (status == VITC_IMAGE_OK) status = vitc_image_input(&image, model, out_input);
+  bool loaded = status == VITC_IMAGE_OK;
+  if (loaded) status = vitc_image_input(&image, model, out_input);
+  enum status result = STATUS_OK;
+  if (status == VITC_IMAGE_E_MEMORY)
+    result = diag_fail(diag, STATUS_SYSTEM, "%s: %s", path, detail[0] != '\0' ? detail : vitc_image_status_text(status));
+  else if (status != VITC_IMAGE_OK && loaded)
+    result = not_an_input(model, path, &image, status, diag);
+  else if (status != VITC_IMAGE_OK)
+    result = diag_fail(diag, STATUS_INPUT, "%s: %s", path, detail[0] != '\0' ? detail : vitc_image_status_text(status));
   vitc_image_free(&image);
-  if (status == VITC_IMAGE_OK) return STATUS_OK;
-  return diag_fail(diag, status == VITC_IMAGE_E_MEMORY ? STATUS_SYSTEM : STATUS_INPUT, "%s: %s", path,
-                   detail[0] != '\0' ? detail : vitc_image_status_text(status));
+  return result;
 }
 
 enum status feed_images(const vitc_model *model, const char *file, const struct word_list *paths, struct feed *out_feed,

@@ -3,6 +3,7 @@
 #include "driver_json.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 static void print_tensors(const char *title, const vitc_tensor *tensors, uint32_t count) {
@@ -14,14 +15,16 @@ static void print_tensors(const char *title, const vitc_tensor *tensors, uint32_
 }
 
 static const char *const filters[] = {"nearest", "bilinear", "bicubic", "lanczos"};
-static const char *const resizes[] = {"unknown", "none", "shortest edge", "exact"};
+static const char *const resizes[] = {"unknown", "none", "shortest edge", "exact", "longest edge", "keep aspect", "limited"};
 
 static void print_preprocess(const vitc_preprocess *preprocess) {
-  if (preprocess->resize == VITC_RESIZE_UNKNOWN || preprocess->resize > VITC_RESIZE_EXACT || preprocess->filter > VITC_LANCZOS)
-    return;
-  printf("%-12s resize %s %" PRIu32 "x%" PRIu32 " %s", "preprocess", resizes[preprocess->resize], preprocess->resize_height,
+  uint32_t resize = preprocess->resize;
+  if (resize == VITC_RESIZE_UNKNOWN || resize > VITC_RESIZE_LIMITED || preprocess->filter > VITC_LANCZOS) return;
+  printf("%-12s resize %s %" PRIu32 "x%" PRIu32 " %s", "preprocess", resizes[resize], preprocess->resize_height,
          preprocess->resize_width, filters[preprocess->filter]);
-  if (preprocess->crop_height > 0) printf(", crop %" PRIu32 "x%" PRIu32, preprocess->crop_height, preprocess->crop_width);
+  bool steps = resize == VITC_RESIZE_ASPECT || resize == VITC_RESIZE_LIMITED;
+  const char *what = steps ? "in steps of" : preprocess->crop_floor == VITC_CROP_PAD ? "padded to" : "crop";
+  if (preprocess->crop_height > 0) printf(", %s %" PRIu32 "x%" PRIu32, what, preprocess->crop_height, preprocess->crop_width);
   printf(", mean %g %g %g, std %g %g %g\n", preprocess->mean[0], preprocess->mean[1], preprocess->mean[2], preprocess->std[0],
          preprocess->std[1], preprocess->std[2]);
 }

@@ -24,6 +24,10 @@ static enum status check_input(const struct graph *graph) {
   if (graph->preprocess.arithmetic == VITC_ARITHMETIC_FLOAT && graph->preprocess.resize != VITC_RESIZE_NONE)
     return diag_fail(graph->diag, STATUS_INPUT, "%s: its pictures are resized as floats, which an 8-bit input cannot hold",
                      graph->file);
+  if (graph->preprocess.crop_floor == VITC_CROP_PAD)
+    return diag_fail(graph->diag, STATUS_INPUT,
+                     "%s: its pictures are padded with zeros after normalisation, which an 8-bit input cannot hold",
+                     graph->file);
   return STATUS_OK;
 }
 

@@ -10,8 +10,13 @@ struct word {
   uint32_t number;
 };
 
-static const struct word resizes[] = {
-    {"none", VITC_RESIZE_NONE}, {"shortest", VITC_RESIZE_SHORTEST}, {"exact", VITC_RESIZE_EXACT}, {NULL, 0}};
+static const struct word resizes[] = {{"none", VITC_RESIZE_NONE},
+                                      {"shortest", VITC_RESIZE_SHORTEST},
+                                      {"exact", VITC_RESIZE_EXACT},
+                                      {"longest", VITC_RESIZE_LONGEST},
+                                      {"keep_aspect", VITC_RESIZE_ASPECT},
+                                      {"limited", VITC_RESIZE_LIMITED},
+                                      {NULL, 0}};
 static const struct word filters[] = {
     {"nearest", VITC_NEAREST}, {"bilinear", VITC_BILINEAR}, {"bicubic", VITC_BICUBIC}, {"lanczos", VITC_LANCZOS}, {NULL, 0}};
 static const struct word roundings[] = {{"half_even", 0}, {"floor", 1}, {NULL, 0}};
@@ -49,23 +54,50 @@ static bool read_sides(const cJSON *array, uint32_t *out_height, uint32_t *out_w
          read_side(cJSON_GetArrayItem(array, 1), out_width);
 }
 
+static bool keeps_aspect(const struct vitc_preprocess *p) {
+  return p->resize == VITC_RESIZE_ASPECT || p->resize == VITC_RESIZE_LIMITED;
+}
+
 static enum status read_size(const struct reader *r, const cJSON *object, struct vitc_preprocess *p) {
+  static const char *const expected[] = {[VITC_RESIZE_SHORTEST] = "the shortest edge, or [height, width] to cover",
+                                         [VITC_RESIZE_EXACT] = "[height, width]",
+                                         [VITC_RESIZE_LONGEST] = "the longest edge, or [height, width] to stay within",
+                                         [VITC_RESIZE_ASPECT] = "[height, width]",
+                                         [VITC_RESIZE_LIMITED] = "[shortest edge, longest edge at most]"};
   const cJSON *size = cJSON_GetObjectItemCaseSensitive(object, "size");
-  const cJSON *crop = cJSON_GetObjectItemCaseSensitive(object, "crop");
-  if (p->resize == VITC_RESIZE_NONE) {
-    if (size && !cJSON_IsNull(size)) return reject(r, "preprocess.size: resize \"none\" has no size");
-  } else if (p->resize == VITC_RESIZE_SHORTEST) {
-    bool one = read_side(size, &p->resize_height);
-    if (one) p->resize_width = p->resize_height;
-    if (!one && !read_sides(size, &p->resize_height, &p->resize_width))
-      return reject(r, "preprocess.size: expected the shortest edge, or [height, width] to cover, integers from 1 to %d",
-                    SIDE_MAX);
-  } else if (!read_sides(size, &p->resize_height, &p->resize_width)) {
-    return reject(r, "preprocess.size: expected [height, width], integers from 1 to %d", SIDE_MAX);
+  bool edge = p->resize == VITC_RESIZE_SHORTEST || p->resize == VITC_RESIZE_LONGEST;
+  if (p->resize == VITC_RESIZE_NONE)
+    return size && !cJSON_IsNull(size) ? reject(r, "preprocess.size: resize \"none\" has no size") : STATUS_OK;
+  if (edge && read_side(size, &p->resize_height)) {
+    p->resize_width = p->resize_height;
+    return STATUS_OK;
   }
-  if (crop && !cJSON_IsNull(crop) && !read_sides(crop, &p->crop_height, &p->crop_width))
+  if (read_sides(size, &p->resize_height, &p->resize_width)) return STATUS_OK;
+  return reject(r, "preprocess.size: expected %s, integers from 1 to %d", expected[p->resize], SIDE_MAX);
+}
+
+/* "crop", or in its place "pad" or "multiple", which have the same fields. */
+static enum status read_crop(const struct reader *r, const cJSON *object, struct vitc_preprocess *p) {
+  const cJSON *crop = cJSON_GetObjectItemCaseSensitive(object, "crop"), *pad = cJSON_GetObjectItemCaseSensitive(object, "pad");
+  const cJSON *multiple = cJSON_GetObjectItemCaseSensitive(object, "multiple");
+  bool has_crop = crop && !cJSON_IsNull(crop), has_pad = pad && !cJSON_IsNull(pad);
+  TRY(read_word(r, object, "crop_rounding", roundings, "half_even", &p->crop_floor));
+  if (multiple && !keeps_aspect(p)) return reject(r, "preprocess.multiple: only of resize \"keep_aspect\" and \"limited\"");
+  if (multiple && !read_side(multiple, &p->crop_height))
+    return reject(r, "preprocess.multiple: expected an integer from 1 to %d", SIDE_MAX);
+  p->crop_width = p->crop_height;
+  if (has_pad && p->resize != VITC_RESIZE_LONGEST) return reject(r, "preprocess.pad: only of resize \"longest\"");
+  if (has_crop && (has_pad || keeps_aspect(p)))
+    return reject(r, "preprocess.crop: not beside %s", has_pad ? "\"pad\"" : "this resize, whose images keep their shape");
+  if (has_crop && !read_sides(crop, &p->crop_height, &p->crop_width))
     return reject(r, "preprocess.crop: expected null or [height, width], integers from 1 to %d", SIDE_MAX);
-  return STATUS_OK;
+  if (!has_pad) return STATUS_OK;
+  if (!read_sides(pad, &p->crop_height, &p->crop_width))
+    return reject(r, "preprocess.pad: expected null or [height, width], integers from 1 to %d", SIDE_MAX);
+  p->crop_floor = VITC_CROP_PAD;
+  if (p->crop_height >= p->resize_height && p->crop_width >= p->resize_width) return STATUS_OK;
+  return reject(r, "preprocess.pad: %u x %u is smaller than the images of up to %u x %u", p->crop_height, p->crop_width,
+                p->resize_height, p->resize_width);
 }
 
 static enum status read_channels(const struct reader *r, const cJSON *object, const char *key, bool positive, double *out) {
@@ -87,15 +119,17 @@ static enum status check_image(const struct reader *r, const struct vitc_preproc
   bool exact = p->resize == VITC_RESIZE_EXACT, crop = p->crop_height != 0;
   int64_t height = crop ? p->crop_height : p->resize_height, width = crop ? p->crop_width : p->resize_width;
   int rows = input->dtype == DTYPE_U8 ? 1 : 2;
-  if (input->shape.rank != 4 || (!crop && !exact)) return STATUS_OK;
+  if (input->dtype == DTYPE_U8 && p->crop_floor == VITC_CROP_PAD)
+    return reject(r, "preprocess.pad: zeros after normalisation, which the uint8 input \"%s\" cannot hold", input->name);
+  if (input->shape.rank != 4 || keeps_aspect(p) || (!crop && !exact)) return STATUS_OK;
   if (input->shape.dim[rows] == height && input->shape.dim[rows + 1] == width) return STATUS_OK;
   return reject(r, "preprocess: makes images of %lld x %lld, but input \"%s\" is %lld x %lld", (long long)height,
                 (long long)width, input->name, (long long)input->shape.dim[rows], (long long)input->shape.dim[rows + 1]);
 }
 
 enum status reader_preprocess(const struct reader *r, const cJSON *object) {
-  static const char *const keys[] = {"resize",     "size",    "filter", "crop", "crop_rounding",
-                                     "arithmetic", "rescale", "mean",   "std",  NULL};
+  static const char *const keys[] = {"resize",   "size",       "filter",  "crop", "crop_rounding", "pad",
+                                     "multiple", "arithmetic", "rescale", "mean", "std",           NULL};
   struct vitc_preprocess *p = &r->graph->preprocess;
   if (!object || cJSON_IsNull(object)) return STATUS_OK;
   if (!cJSON_IsObject(object)) return reject(r, "preprocess: expected an object, found %s", json_kind(object));
@@ -103,7 +137,7 @@ enum status reader_preprocess(const struct reader *r, const cJSON *object) {
   TRY(read_word(r, object, "resize", resizes, NULL, &p->resize));
   TRY(read_size(r, object, p));
   TRY(read_word(r, object, "filter", filters, p->resize == VITC_RESIZE_NONE ? "nearest" : NULL, &p->filter));
-  TRY(read_word(r, object, "crop_rounding", roundings, "half_even", &p->crop_floor));
+  TRY(read_crop(r, object, p));
   TRY(read_word(r, object, "arithmetic", arithmetics, "torchvision", &p->arithmetic));
   bool smooth = p->filter == VITC_BILINEAR || p->filter == VITC_BICUBIC;
   if (p->arithmetic == VITC_ARITHMETIC_FLOAT && p->resize != VITC_RESIZE_NONE && !smooth)

@@ -146,19 +146,29 @@ static void write_tensors(FILE *stream, const char *key, struct value *const *va
   fputs("],\n", stream);
 }
 
+static void write_crop(FILE *stream, const struct vitc_preprocess *p) {
+  if (p->crop_height == 0) return;
+  if (p->resize == VITC_RESIZE_ASPECT || p->resize == VITC_RESIZE_LIMITED)
+    fprintf(stream, ", \"multiple\": %u", p->crop_height);
+  else if (p->crop_floor == VITC_CROP_PAD)
+    fprintf(stream, ", \"pad\": [%u, %u]", p->crop_height, p->crop_width);
+  else
+    fprintf(stream, ", \"crop\": [%u, %u], \"crop_rounding\": \"%s\"", p->crop_height, p->crop_width,
+            p->crop_floor ? "floor" : "half_even");
+}
+
 static void write_preprocess(FILE *stream, const struct vitc_preprocess *p) {
-  static const char *const resizes[] = {"", "none", "shortest", "exact"};
+  static const char *const resizes[] = {"", "none", "shortest", "exact", "longest", "keep_aspect", "limited"};
   static const char *const filters[] = {"nearest", "bilinear", "bicubic", "lanczos"};
   static const char *const arithmetics[] = {"torchvision", "transformers", "float"};
   if (p->resize == VITC_RESIZE_UNKNOWN) return;
   fprintf(stream, "  \"preprocess\": {\"resize\": \"%s\"", resizes[p->resize]);
-  bool one_edge = p->resize == VITC_RESIZE_SHORTEST && (p->resize_width == p->resize_height || p->resize_width == 0);
+  bool edge = p->resize == VITC_RESIZE_SHORTEST || p->resize == VITC_RESIZE_LONGEST;
+  bool one_edge = edge && (p->resize_width == p->resize_height || p->resize_width == 0);
   if (one_edge) fprintf(stream, ", \"size\": %u", p->resize_height);
   if (p->resize != VITC_RESIZE_NONE && !one_edge) fprintf(stream, ", \"size\": [%u, %u]", p->resize_height, p->resize_width);
   if (p->resize != VITC_RESIZE_NONE) fprintf(stream, ", \"filter\": \"%s\"", filters[p->filter]);
-  if (p->crop_height)
-    fprintf(stream, ", \"crop\": [%u, %u], \"crop_rounding\": \"%s\"", p->crop_height, p->crop_width,
-            p->crop_floor ? "floor" : "half_even");
+  write_crop(stream, p);
   fprintf(stream, ",\n                 \"arithmetic\": \"%s\", \"rescale\": ", arithmetics[p->arithmetic]);
   emit_double(stream, p->rescale);
   fputs(", \"mean\": ", stream);

@@ -1,102 +1,7 @@
-#include "resample.h"
+#include "fit.h"
 
-#include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* torchvision and transformers alike: the other edge is cut to an integer after one correctly rounded division. */
-static void shortest_size(uint32_t edge, uint32_t width, uint32_t height, uint64_t *out_width, uint64_t *out_height) {
-  uint64_t shorter = width <= height ? width : height, longer = width <= height ? height : width;
-  uint64_t other = (uint64_t)((double)(edge * longer) / (double)shorter);
-  *out_width = width <= height ? edge : other;
-  *out_height = width <= height ? other : edge;
-}
-
-/* timm's ResizeKeepRatio. */
-static void covering_size(const vitc_preprocess *preprocess, uint32_t width, uint32_t height, uint64_t *out_width,
-                          uint64_t *out_height) {
-  double down = (double)height / preprocess->resize_height, across = (double)width / preprocess->resize_width;
-  double ratio = down < across ? down : across;
-  *out_width = (uint64_t)rint(width / ratio);
-  *out_height = (uint64_t)rint(height / ratio);
-}
-
-/* Size after the resize and before the crop. */
-static vitc_image_status resized_size(const vitc_preprocess *preprocess, uint32_t width, uint32_t height, uint32_t *out_width,
-                                      uint32_t *out_height) {
-  uint64_t wide = width, high = height;
-  uint32_t edge = preprocess->resize_height, other = preprocess->resize_width;
-  if (width == 0 || height == 0) return VITC_IMAGE_E_ARGUMENT;
-  switch (preprocess->resize) {
-  case VITC_RESIZE_NONE:
-    break;
-  case VITC_RESIZE_SHORTEST:
-    if (edge == 0 || edge > INT32_MAX || other > INT32_MAX) return VITC_IMAGE_E_ARGUMENT;
-    if (other == 0 || other == edge)
-      shortest_size(edge, width, height, &wide, &high);
-    else
-      covering_size(preprocess, width, height, &wide, &high);
-    break;
-  case VITC_RESIZE_EXACT:
-    if (edge == 0 || other == 0) return VITC_IMAGE_E_ARGUMENT;
-    wide = other;
-    high = edge;
-    break;
-  default:
-    return VITC_IMAGE_E_ARGUMENT;
-  }
-  if (wide == 0 || high == 0 || wide > INT32_MAX || high > INT32_MAX) return VITC_IMAGE_E_SIZE;
-  *out_width = (uint32_t)wide;
-  *out_height = (uint32_t)high;
-  return VITC_IMAGE_OK;
-}
-
-vitc_image_status vitc_image_fit_size(const vitc_preprocess *preprocess, uint32_t width, uint32_t height, uint32_t *out_width,
-                                      uint32_t *out_height) {
-  if (!preprocess || !out_width || !out_height) return VITC_IMAGE_E_ARGUMENT;
-  vitc_image_status status = resized_size(preprocess, width, height, out_width, out_height);
-  if (status != VITC_IMAGE_OK) return status;
-  if (preprocess->crop_width) *out_width = preprocess->crop_width;
-  if (preprocess->crop_height) *out_height = preprocess->crop_height;
-  return VITC_IMAGE_OK;
-}
-
-/* Where one axis of the crop lies: `skip` samples of the image are cut off before it, or `pad` zeros come first. */
-struct crop {
-  uint32_t skip, pad, shown;
-};
-
-static struct crop crop_of(uint32_t size, uint32_t crop, int floor_rule) {
-  if (crop == 0) return (struct crop){0, 0, size};
-  if (crop > size) return (struct crop){0, (crop - size + (floor_rule ? 1 : 0)) / 2, size};
-  uint32_t cut = size - crop, half = cut / 2;
-  if (!floor_rule && (cut & 1) && (half & 1)) half++; /* half to even */
-  return (struct crop){half, 0, crop};
-}
-
-/* What of the resized image is shown, and where in the result. */
-struct fit {
-  struct window window;
-  struct crop across, down;
-  uint32_t width, height; /* of the result */
-};
-
-static vitc_image_status fit_of(const vitc_image *image, const vitc_preprocess *preprocess, struct fit *out_fit) {
-  struct window *window = &out_fit->window;
-  *window = (struct window){0};
-  vitc_image_status status = resized_size(preprocess, image->width, image->height, &window->full_width, &window->full_height);
-  if (status != VITC_IMAGE_OK) return status;
-  out_fit->across = crop_of(window->full_width, preprocess->crop_width, preprocess->crop_floor != 0);
-  out_fit->down = crop_of(window->full_height, preprocess->crop_height, preprocess->crop_floor != 0);
-  out_fit->width = preprocess->crop_width ? preprocess->crop_width : window->full_width;
-  out_fit->height = preprocess->crop_height ? preprocess->crop_height : window->full_height;
-  window->left = out_fit->across.skip;
-  window->top = out_fit->down.skip;
-  window->width = out_fit->across.shown;
-  window->height = out_fit->down.shown;
-  return VITC_IMAGE_OK;
-}
 
 vitc_image_status vitc_image_fit(const vitc_image *image, const vitc_preprocess *preprocess, vitc_image *out_image) {
   const struct detail none = {NULL, 0};
@@ -124,24 +29,28 @@ vitc_image_status vitc_image_fit(const vitc_image *image, const vitc_preprocess 
   return status;
 }
 
-/* The same of floats, and normalised: (3, height, width). */
-static vitc_image_status float_input(const vitc_image *image, const vitc_preprocess *preprocess, float *out_pixels) {
+/* The same of floats, and normalised, to planes of an input. */
+static vitc_image_status float_input(const vitc_image *image, const vitc_preprocess *preprocess,
+                                     const struct float_target *input) {
   struct fit fit;
   if (!(preprocess->rescale > 0)) return VITC_IMAGE_E_ARGUMENT;
   for (size_t channel = 0; channel < 3; channel++)
     if (!((float)preprocess->std[channel] != 0.0f)) return VITC_IMAGE_E_ARGUMENT;
   vitc_image_status status = fit_of(image, preprocess, &fit);
   if (status != VITC_IMAGE_OK) return status;
-  size_t count = (size_t)fit.width * fit.height;
-  memset(out_pixels, 0, 3 * count * sizeof *out_pixels);
-  struct float_target target = {out_pixels + (size_t)fit.down.pad * fit.width + fit.across.pad, fit.width, count};
+  memset(input->pixels, 0, 3 * input->plane * sizeof *input->pixels);
+  struct float_target target = *input;
+  target.pixels += (size_t)fit.down.pad * input->stride + fit.across.pad;
   status = image_resample_float(image, &fit.window, (vitc_filter)preprocess->filter, preprocess->rescale, &target);
   if (status != VITC_IMAGE_OK) return status;
   for (size_t channel = 0; channel < 3; channel++) {
-    float mean = (float)preprocess->mean[channel], std = (float)preprocess->std[channel], *plane = out_pixels + channel * count;
-    for (size_t i = 0; i < count; i++) {
-      float centred = plane[i] - mean;
-      plane[i] = centred / std;
+    float mean = (float)preprocess->mean[channel], std = (float)preprocess->std[channel];
+    for (size_t y = 0; y < fit.height; y++) {
+      float *row = input->pixels + channel * input->plane + y * input->stride;
+      for (size_t x = 0; x < fit.width; x++) {
+        float centred = row[x] - mean;
+        row[x] = centred / std;
+      }
     }
   }
   return VITC_IMAGE_OK;
@@ -160,19 +69,25 @@ static void normalize_table(const vitc_preprocess *preprocess, size_t channel, f
   }
 }
 
-vitc_image_status vitc_image_normalize(const vitc_image *image, const vitc_preprocess *preprocess, float *out_pixels) {
-  if (!image || !image->pixels || !preprocess || !out_pixels) return VITC_IMAGE_E_ARGUMENT;
+static vitc_image_status normalize(const vitc_image *image, const vitc_preprocess *preprocess,
+                                   const struct float_target *target) {
   if (preprocess->arithmetic > VITC_ARITHMETIC_FLOAT || !(preprocess->rescale > 0)) return VITC_IMAGE_E_ARGUMENT;
-  size_t count = (size_t)image->width * image->height;
   for (size_t channel = 0; channel < 3; channel++) {
     float table[256];
     if (!((float)preprocess->std[channel] != 0.0f)) return VITC_IMAGE_E_ARGUMENT;
     normalize_table(preprocess, channel, table);
-    const uint8_t *from = image->pixels + channel;
-    float *to = out_pixels + channel * count;
-    for (size_t i = 0; i < count; i++) to[i] = table[from[3 * i]];
+    for (size_t y = 0; y < image->height; y++) {
+      const uint8_t *from = image->pixels + y * image->width * 3 + channel;
+      float *to = target->pixels + channel * target->plane + y * target->stride;
+      for (size_t x = 0; x < image->width; x++) to[x] = table[from[3 * x]];
+    }
   }
   return VITC_IMAGE_OK;
+}
+
+vitc_image_status vitc_image_normalize(const vitc_image *image, const vitc_preprocess *preprocess, float *out_pixels) {
+  if (!image || !image->pixels || !preprocess || !out_pixels) return VITC_IMAGE_E_ARGUMENT;
+  return normalize(image, preprocess, &(struct float_target){out_pixels, image->width, (size_t)image->width * image->height});
 }
 
 /* Height and width of the model's first input, which must be (N, 3, H, W) of floats or (N, H, W, 3) of bytes. */
@@ -185,25 +100,35 @@ static int input_size(const vitc_model *model, int64_t *out_height, int64_t *out
   return bytes || input->dtype == VITC_F32;
 }
 
+/* Whether an image that comes out at width x height fills an input of wide x high, with the padding that there may be. */
+static bool fills(const vitc_preprocess *preprocess, uint32_t width, uint32_t height, int64_t wide, int64_t high) {
+  if (!fit_pads_after(preprocess)) return (int64_t)width == wide && (int64_t)height == high;
+  return preprocess->crop_width == wide && preprocess->crop_height == high && (int64_t)width <= wide && (int64_t)height <= high;
+}
+
 vitc_image_status vitc_image_input(const vitc_image *image, const vitc_model *model, void *out_input) {
   int64_t high = 0, wide = 0;
   uint32_t width, height;
   if (!image || !image->pixels || !model || !out_input || !input_size(model, &high, &wide)) return VITC_IMAGE_E_ARGUMENT;
-  vitc_image_status status = vitc_image_fit_size(&model->preprocess, image->width, image->height, &width, &height);
+  const vitc_preprocess *preprocess = &model->preprocess;
+  vitc_image_status status = vitc_image_fit_size(preprocess, image->width, image->height, &width, &height);
   if (status != VITC_IMAGE_OK) return status;
-  if ((int64_t)width != wide || (int64_t)height != high) return VITC_IMAGE_E_ARGUMENT;
+  if (!fills(preprocess, width, height, wide, high)) return VITC_IMAGE_E_ARGUMENT;
 
-  bool floats = model->preprocess.arithmetic == VITC_ARITHMETIC_FLOAT && model->preprocess.resize != VITC_RESIZE_NONE;
-  if (floats && model->inputs[0].dtype == VITC_U8) return VITC_IMAGE_E_ARGUMENT;
-  if (floats) return float_input(image, &model->preprocess, out_input);
+  bool bytes = model->inputs[0].dtype == VITC_U8;
+  bool floats = preprocess->arithmetic == VITC_ARITHMETIC_FLOAT && preprocess->resize != VITC_RESIZE_NONE;
+  if (bytes && (floats || fit_pads_after(preprocess))) return VITC_IMAGE_E_ARGUMENT;
+  const struct float_target target = {out_input, (size_t)wide, (size_t)wide * (size_t)high};
+  if (floats) return float_input(image, preprocess, &target);
 
   vitc_image fitted;
-  status = vitc_image_fit(image, &model->preprocess, &fitted);
+  status = vitc_image_fit(image, preprocess, &fitted);
   if (status != VITC_IMAGE_OK) return status;
-  if (model->inputs[0].dtype == VITC_U8)
+  if (!bytes && ((int64_t)width < wide || (int64_t)height < high)) memset(out_input, 0, 3 * target.plane * sizeof(float));
+  if (bytes)
     memcpy(out_input, fitted.pixels, (size_t)width * height * 3);
   else
-    status = vitc_image_normalize(&fitted, &model->preprocess, out_input);
+    status = normalize(&fitted, preprocess, &target);
   vitc_image_free(&fitted);
   return status;
 }

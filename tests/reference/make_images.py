@@ -151,7 +151,8 @@ def webps(save, photo, second):
 
 
 def shapes(save, photo, random):
-    sizes = [(1, 1), (1, 4000), (4000, 1), (2, 3), (31, 33), (224, 224), (223, 225), (225, 300), (50, 900), (256, 256)]
+    sizes = [(1, 1), (1, 4000), (4000, 1), (2, 3), (31, 33), (224, 224), (223, 225), (225, 300), (50, 900), (256, 256),
+             (3, 1000), (1000, 3), (2000, 40)]
     for width, height in sizes:
         save(f"shape_{width}x{height}.png", Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)))
     save("large.png", photo.resize((2001, 1337), Image.Resampling.LANCZOS))

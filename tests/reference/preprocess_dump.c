@@ -5,7 +5,8 @@
  *   decode  IMAGE OUT                              bytes (height, width, 3)
  *   resize  IMAGE OUT width height filter          bytes (height, width, 3)
  *   pixels  IMAGE OUT preprocess...                float32 (3, height, width), by way of vitc_image_input
- *   bytes   IMAGE OUT preprocess...                bytes (height, width, 3), by way of vitc_image_input */
+ *   bytes   IMAGE OUT preprocess...                bytes (height, width, 3), by way of vitc_image_input
+ *   size    - OUT width height preprocess...       no values, by way of vitc_image_fit_size */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ static int write_result(const char *path, uint32_t height, uint32_t width, const
   uint32_t size[2] = {height, width};
   FILE *file = fopen(path, "wb");
   if (!file) return 0;
-  int good = fwrite(size, sizeof size, 1, file) == 1 && fwrite(values, bytes, 1, file) == 1;
+  int good = fwrite(size, sizeof size, 1, file) == 1 && fwrite(values, 1, bytes, file) == bytes;
   return fclose(file) == 0 && good;
 }
 
@@ -57,6 +58,10 @@ static int input_job(const vitc_image *image, char *const *field, vitc_dtype dty
   uint32_t width = 0, height = 0;
   vitc_image_status status = vitc_image_fit_size(&model.preprocess, image->width, image->height, &width, &height);
   if (status != VITC_IMAGE_OK) return answer(status, "size");
+  if (model.preprocess.crop_floor == VITC_CROP_PAD) {
+    width = model.preprocess.crop_width;
+    height = model.preprocess.crop_height;
+  }
   model.inputs[0] = (vitc_tensor){.name = "pixels", .dtype = dtype, .rank = 4, .dim = {1, 3, height, width}};
   if (dtype == VITC_U8) memcpy(model.inputs[0].dim, (int64_t[]){1, height, width, 3}, 4 * sizeof(int64_t));
   size_t bytes = (size_t)width * height * 3 * (dtype == VITC_U8 ? 1 : sizeof(float));
@@ -78,10 +83,19 @@ static int resize_job(const vitc_image *image, char *const *field) {
   return good && answer(status, "");
 }
 
+static int size_job(char *const *field) {
+  uint32_t width = 0, height = 0;
+  vitc_preprocess preprocess = parse_preprocess(field + 5);
+  vitc_image_status status = vitc_image_fit_size(&preprocess, number(field[3]), number(field[4]), &width, &height);
+  if (status == VITC_IMAGE_OK && !write_result(field[2], height, width, "", 0)) return 0;
+  return answer(status, "size");
+}
+
 static int job(char *const *field, int count) {
   char detail[200] = "";
   vitc_image image;
   if (count < 3) return 0;
+  if (strcmp(field[0], "size") == 0) return count == 5 + PREPROCESS_FIELDS && size_job(field);
   vitc_image_status status = vitc_image_load(field[1], &image, detail, sizeof detail);
   if (status != VITC_IMAGE_OK) return answer(status, detail);
   int good = 0;

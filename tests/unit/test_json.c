@@ -123,6 +123,48 @@ Test(json, every_word_of_preprocess) {
   cr_expect(graph.preprocess.resize == VITC_RESIZE_UNKNOWN && graph.label_count == 0);
 }
 
+/* Read, written and read again. */
+static void twice(const char *preprocess, const struct vitc_preprocess *expected) {
+  char text[1024];
+  snprintf(text, sizeof text,
+           HEAD INPUT RELU ", \"preprocess\": {%s, \"filter\": \"bilinear\", \"mean\": [0, 0, 0], \"std\": [1, 1, 1]}}",
+           preprocess);
+  load_text(text);
+  for (int i = 0; i < 2; i++) {
+    const struct vitc_preprocess *p = &graph.preprocess;
+    cr_expect(p->resize == expected->resize && p->resize_height == expected->resize_height, "%s", preprocess);
+    cr_expect(p->resize_width == expected->resize_width && p->crop_floor == expected->crop_floor, "%s", preprocess);
+    cr_expect(p->crop_height == expected->crop_height && p->crop_width == expected->crop_width, "%s", preprocess);
+    if (i == 1) break;
+    const char *path = in_folder("shape.json");
+    cr_assert(json_write(&graph, path, &diag) == STATUS_OK, "%s", diag.message);
+    load(path);
+  }
+}
+
+Test(json, preprocess_that_keeps_the_shape) {
+  twice("\"resize\": \"longest\", \"size\": 8, \"pad\": [9, 10]", &(struct vitc_preprocess){.resize = VITC_RESIZE_LONGEST,
+                                                                                            .resize_height = 8,
+                                                                                            .resize_width = 8,
+                                                                                            .crop_floor = VITC_CROP_PAD,
+                                                                                            .crop_height = 9,
+                                                                                            .crop_width = 10});
+  twice("\"resize\": \"longest\", \"size\": [8, 7], \"pad\": null",
+        &(struct vitc_preprocess){.resize = VITC_RESIZE_LONGEST, .resize_height = 8, .resize_width = 7});
+  twice("\"resize\": \"longest\", \"size\": 8, \"crop\": [4, 5], \"crop_rounding\": \"floor\"",
+        &(struct vitc_preprocess){.resize = VITC_RESIZE_LONGEST,
+                                  .resize_height = 8,
+                                  .resize_width = 8,
+                                  .crop_floor = VITC_CROP_FLOOR,
+                                  .crop_height = 4,
+                                  .crop_width = 5});
+  twice("\"resize\": \"keep_aspect\", \"size\": [28, 42], \"multiple\": 14",
+        &(struct vitc_preprocess){
+            .resize = VITC_RESIZE_ASPECT, .resize_height = 28, .resize_width = 42, .crop_height = 14, .crop_width = 14});
+  twice("\"resize\": \"limited\", \"size\": [800, 1333]",
+        &(struct vitc_preprocess){.resize = VITC_RESIZE_LIMITED, .resize_height = 800, .resize_width = 1333});
+}
+
 Test(json, remarks_are_ignored) {
   load_text(HEAD INPUT "\"_why\": [1, {}], \"x-tool\": null, \"outputs\": [{\"name\": \"y\", \"_\": 0}], \"nodes\": "
                        "[{\"op\": \"Relu\", \"inputs\": [\"x\"], \"outputs\": [\"y\"], \"_note\": \"a remark\"}]}");

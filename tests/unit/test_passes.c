@@ -330,6 +330,14 @@ Test(passes, u8_input_needs_preprocessing_and_planes) {
   cr_expect(eq(int, run_passes(&fixture.graph, &(struct pass_options){.input_u8 = true}), STATUS_INPUT));
   cr_expect(eq(str, fixture.diag.message, "vit.json: its pictures are resized as floats, which an 8-bit input cannot hold"));
   fixture.diag = (struct diag){.status = STATUS_OK};
+  fixture.graph.preprocess.resize = VITC_RESIZE_LONGEST;
+  fixture.graph.preprocess.arithmetic = VITC_ARITHMETIC_TRANSFORMERS;
+  fixture.graph.preprocess.crop_floor = VITC_CROP_PAD;
+  cr_expect(eq(int, run_passes(&fixture.graph, &(struct pass_options){.input_u8 = true}), STATUS_INPUT));
+  cr_expect(eq(str, fixture.diag.message,
+               "vit.json: its pictures are padded with zeros after normalisation, which an 8-bit input cannot hold"));
+  fixture.diag = (struct diag){.status = STATUS_OK};
+  fixture.graph.preprocess.crop_floor = VITC_CROP_HALF_EVEN;
   fixture.graph.preprocess.resize = VITC_RESIZE_NONE;
   fixture.graph.inputs[0]->shape.dim[1] = 1;
   cr_expect(eq(int, run_passes(&fixture.graph, &(struct pass_options){.input_u8 = true}), STATUS_INPUT));

@@ -376,3 +376,81 @@ Test(image, input_is_normalised_planes_or_bytes) {
   cr_assert(eq(int, vitc_image_input(&image, &model, bytes), VITC_IMAGE_E_ARGUMENT));
   cr_assert(eq(int, vitc_image_input(&image, NULL, bytes), VITC_IMAGE_E_ARGUMENT));
 }
+
+static vitc_preprocess kept(uint32_t resize, uint32_t height, uint32_t width, uint32_t step) {
+  return (vitc_preprocess){.resize = resize,
+                           .filter = VITC_BILINEAR,
+                           .resize_height = height,
+                           .resize_width = width,
+                           .crop_height = step,
+                           .crop_width = step,
+                           .rescale = 1.0 / 255,
+                           .std = {1, 1, 1}};
+}
+
+static void comes_out(const vitc_preprocess *preprocess, uint32_t height, uint32_t width, uint32_t rows, uint32_t columns) {
+  uint32_t got_width = 0, got_height = 0;
+  cr_assert(eq(int, vitc_image_fit_size(preprocess, width, height, &got_width, &got_height), VITC_IMAGE_OK));
+  cr_expect(got_height == rows && got_width == columns, "%u x %u became %u x %u", height, width, got_height, got_width);
+}
+
+/* Each by hand from the rule; thousands more against transformers in tests/reference/preprocess.py. */
+Test(image, sizes_of_pictures_that_keep_their_shape) {
+  uint32_t width, height;
+  vitc_preprocess longest = kept(VITC_RESIZE_LONGEST, 1024, 1024, 0);
+  comes_out(&longest, 427, 640, 683, 1024); /* 683.2 */
+  comes_out(&longest, 2000, 3, 1024, 2);    /* 1.536 */
+  comes_out(&longest, 1, 1, 1024, 1024);
+  cr_assert(eq(int, vitc_image_fit_size(&longest, 1, 3000, &width, &height), VITC_IMAGE_E_SIZE)); /* 0.34 */
+  longest.resize_width = 512;
+  comes_out(&longest, 427, 640, 342, 512); /* 341.6 */
+  comes_out(&longest, 1024, 300, 1024, 300);
+
+  vitc_preprocess aspect = kept(VITC_RESIZE_ASPECT, 518, 518, 14);
+  comes_out(&aspect, 480, 640, 518, 686); /* 690.7, and 49.3 times 14 */
+  comes_out(&aspect, 2000, 1000, 1036, 518);
+  comes_out(&aspect, 518, 518, 518, 518);
+  cr_assert(eq(int, vitc_image_fit_size(&aspect, 2000, 10, &width, &height), VITC_IMAGE_E_SIZE));
+
+  vitc_preprocess limited = kept(VITC_RESIZE_LIMITED, 800, 1333, 16);
+  comes_out(&limited, 480, 640, 800, 1056); /* 1066.7 */
+  comes_out(&limited, 640, 480, 1056, 800);
+  comes_out(&limited, 400, 1600, 320, 1328); /* 333.25, 1333 */
+  limited.crop_height = limited.crop_width = 0;
+  comes_out(&limited, 400, 1600, 333, 1333);
+  limited.resize_width = 0;
+  cr_assert(eq(int, vitc_image_fit_size(&limited, 400, 1600, &width, &height), VITC_IMAGE_E_ARGUMENT));
+}
+
+Test(image, padding_follows_the_normalisation) {
+  uint8_t values[12] = {255, 51, 0, 255, 51, 0, 255, 51, 0, 255, 51, 0}, bytes[48];
+  vitc_image image = image_of(4, 1, values), fitted;
+  vitc_model model = {.input_count = 1, .preprocess = kept(VITC_RESIZE_LONGEST, 4, 4, 4)};
+  model.inputs[0] = (vitc_tensor){.dtype = VITC_F32, .rank = 4, .dim = {1, 3, 4, 4}};
+  model.preprocess.crop_floor = VITC_CROP_PAD;
+  for (int i = 0; i < 3; i++) model.preprocess.mean[i] = 0.5;
+  for (uint32_t arithmetic = 0; arithmetic <= VITC_ARITHMETIC_FLOAT; arithmetic++) {
+    float input[48];
+    for (int i = 0; i < 48; i++) input[i] = -9;
+    model.preprocess.arithmetic = arithmetic;
+    cr_assert(eq(int, vitc_image_input(&image, &model, input), VITC_IMAGE_OK));
+    static const float shown[3] = {0.5f, -0.3f, -0.5f};
+    for (int i = 0; i < 48; i++) {
+      float expected = i % 16 < 4 ? shown[i / 16] : 0;
+      cr_expect(input[i] >= expected - 1e-6f && input[i] <= expected + 1e-6f, "arithmetic %u, value %d", arithmetic, i);
+    }
+  }
+  /* What is padded is the input, not the fitted picture. */
+  cr_assert(eq(int, vitc_image_fit(&image, &model.preprocess, &fitted), VITC_IMAGE_OK));
+  cr_expect(fitted.width == 4 && fitted.height == 1);
+  vitc_image_free(&fitted);
+  float input[48];
+  model.preprocess.resize_height = model.preprocess.resize_width = 5;
+  cr_expect(eq(int, vitc_image_input(&image, &model, input), VITC_IMAGE_E_ARGUMENT));
+  model.preprocess.resize_height = model.preprocess.resize_width = 4;
+  model.preprocess.crop_width = 3;
+  cr_expect(eq(int, vitc_image_input(&image, &model, input), VITC_IMAGE_E_ARGUMENT));
+  model.preprocess.crop_width = 4;
+  model.inputs[0] = (vitc_tensor){.dtype = VITC_U8, .rank = 4, .dim = {1, 4, 4, 3}};
+  cr_expect(eq(int, vitc_image_input(&image, &model, bytes), VITC_IMAGE_E_ARGUMENT));
+}

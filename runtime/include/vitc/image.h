@@ -43,18 +43,19 @@ vitc_image_status vitc_image_resize(const vitc_image *image, uint32_t width, uin
                                     vitc_image *out_image);
 
 /* Resize and crop as `preprocess` says: 8-bit RGB, (height, width, 3), exactly what the float pixels are made of, unless those
- * are resized as floats (VITC_ARITHMETIC_FLOAT). */
+ * are resized as floats (VITC_ARITHMETIC_FLOAT). Zeros that follow the normalisation (VITC_CROP_PAD) are no part of it. */
 vitc_image_status vitc_image_fit(const vitc_image *image, const vitc_preprocess *preprocess, vitc_image *out_image);
 
 /* Size of vitc_image_fit's result for an image of width x height. */
 vitc_image_status vitc_image_fit_size(const vitc_preprocess *preprocess, uint32_t width, uint32_t height, uint32_t *out_width,
                                       uint32_t *out_height);
 
-/* Normalises 8-bit pixels (height, width, 3) to float32 (3, height, width). */
+/* Normalises 8-bit pixels (height, width, 3) to float32 (3, height, width), without any padding after it. */
 vitc_image_status vitc_image_normalize(const vitc_image *image, const vitc_preprocess *preprocess, float *out_pixels);
 
 /* All of it: file to the input tensor of one image of `model` (float32 CHW, or uint8 HWC when the model's input is 8-bit).
- * An image that does not come out at the model's height and width is VITC_IMAGE_E_ARGUMENT. */
+ * An image that does not come out at the model's height and width, or within them where it is padded, is VITC_IMAGE_E_ARGUMENT:
+ * vitc_image_fit_size tells what it comes out at. */
 vitc_image_status vitc_image_input(const vitc_image *image, const vitc_model *model, void *out_input);
 
 #ifdef __cplusplus

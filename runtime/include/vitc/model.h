@@ -63,7 +63,13 @@ typedef enum vitc_resize {
   VITC_RESIZE_NONE = 1,     /* pixels as they are */
   VITC_RESIZE_SHORTEST = 2, /* shortest edge becomes resize_height, aspect kept; where resize_width is another number and not 0,
                                the smallest image that covers resize_height x resize_width (timm, sizes that aren't square) */
-  VITC_RESIZE_EXACT = 3     /* resize_height x resize_width, aspect ignored */
+  VITC_RESIZE_EXACT = 3,    /* resize_height x resize_width, aspect ignored */
+  VITC_RESIZE_LONGEST = 4, /* the largest image within resize_height x resize_width, aspect kept (where they are one number, the
+                              longest edge becomes it); edges rounded half up (SAM) */
+  VITC_RESIZE_ASPECT = 5,  /* aspect kept, scaled by resize_height / height or resize_width / width, whichever is nearer to 1;
+                              edges rounded half to even to whole steps (DPT with keep_aspect_ratio) */
+  VITC_RESIZE_LIMITED = 6  /* aspect kept, shortest edge becomes resize_height, but the longest at most resize_width; edges then
+                              cut down to whole steps (YOLOS) */
 } vitc_resize;
 
 typedef enum vitc_filter { VITC_NEAREST = 0, VITC_BILINEAR = 1, VITC_BICUBIC = 2, VITC_LANCZOS = 3 } vitc_filter;
@@ -75,14 +81,23 @@ typedef enum vitc_arithmetic {
                                bicubic); then (x - mean) / std, as transformers' DINOv3 */
 } vitc_arithmetic;
 
+/* What crop_height x crop_width is. */
+typedef enum vitc_crop {
+  VITC_CROP_HALF_EVEN = 0, /* a centre crop, its offset rounded half to even (torchvision); an image that is smaller is padded
+                              around with zeros (before normalisation), of which the number before it is rounded down */
+  VITC_CROP_FLOOR = 1,     /* the same, rounded down (transformers) and up */
+  VITC_CROP_PAD = 2 /* no crop: the image is padded at the right and at the bottom with zeros after normalisation, and one
+                       that is larger is an error. Only with VITC_RESIZE_LONGEST */
+} vitc_crop;
+
 typedef struct vitc_preprocess {
   uint32_t resize;     /* vitc_resize */
   uint32_t filter;     /* vitc_filter; Pillow's, antialiased, 8-bit */
   uint32_t arithmetic; /* vitc_arithmetic */
-  uint32_t crop_floor; /* centre crop offset: 0 rounds half to even (torchvision), 1 rounds down (transformers); padding before
-                          a smaller image: 0 rounds down, 1 rounds up */
+  uint32_t crop_floor; /* vitc_crop */
   uint32_t resize_height, resize_width;
-  uint32_t crop_height, crop_width; /* 0: no crop; an image that is smaller is padded with zeros (before normalisation) */
+  uint32_t crop_height, crop_width; /* 0: no crop, no padding. VITC_RESIZE_ASPECT and VITC_RESIZE_LIMITED have neither: there
+                                       these are the steps of the edges, 0 or 1 for any */
   double rescale;                   /* usually 1 / 255 */
   double mean[3], std[3];           /* of red, green, blue, after rescaling */
 } vitc_preprocess;

@@ -61,7 +61,10 @@ static void resize_in_proportion(struct vitc_preprocess *preprocess, const int64
 void preprocess_finish(struct picture *picture, const int64_t *from, const int64_t *size) {
   struct vitc_preprocess *preprocess = &picture->preprocess;
   if (preprocess->resize == VITC_RESIZE_UNKNOWN && picture->defaults != PREPROCESS_UNKNOWN) use_defaults(picture, from);
-  if (preprocess->resize == VITC_RESIZE_UNKNOWN) return;
+  /* What keeps a picture's shape has the source's sizes for any image of the model. */
+  if (preprocess->resize == VITC_RESIZE_UNKNOWN || preprocess->resize == VITC_RESIZE_ASPECT ||
+      preprocess->resize == VITC_RESIZE_LIMITED)
+    return;
   if (picture->crop_pct != 0)
     resize_by_crop_pct(picture, size);
   else if (preprocess->resize != VITC_RESIZE_NONE)

@@ -4,36 +4,29 @@
 #include "huggingface/processor.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 
 /* ---- preprocessor_config.json */
 
-/* A picture whose shape is kept has no fixed size, and the runtime no step for it. */
-static enum status keeps_shape(const struct import *import, bool *out) {
-  struct stat info;
-  struct config config;
-  const char *name = "preprocessor_config.json";
-  bool pads = false;
-  *out = false;
-  if (stat(arena_printf(import->arena, "%s/%s", import->source, name), &info) != 0) return STATUS_OK;
-  enum status status = config_open(import->source, name, import->arena, &config, import->diag);
-  if (status == STATUS_OK) status = config_flag(&config, "keep_aspect_ratio", out);
-  if (status == STATUS_OK) status = config_flag(&config, "do_pad", &pads);
-  if (status == STATUS_OK && (*out || pads))
-    fprintf(stderr, "vitc: %s: not imported: pictures %s, for which the runtime has no step; prepare the pixels yourself\n",
-            config.file, *out ? "keep their shape (keep_aspect_ratio)" : "are padded (do_pad)");
-  *out = *out || pads;
-  config_close(&config);
+/* Padding around the picture up to a multiple of size_divisor, for which the runtime has no step. */
+static enum status pads(const struct import *import, bool *out) {
+  struct config file, config;
+  bool found, do_pad = false;
+  enum status status = processor_open(import, &file, &config, &found);
+  if (status == STATUS_OK) status = config_flag(&config, "do_pad", &do_pad);
+  *out = status == STATUS_OK && do_pad && config_get(&config, "size_divisor");
+  if (*out)
+    fprintf(stderr, "vitc: %s: not imported: pictures are padded to multiples of size_divisor; prepare the pixels yourself\n",
+            config.file);
+  config_close(&file);
   return status;
 }
 
 static enum status read_picture(struct import *import, struct dpt_config *dpt) {
-  static const struct processor processor = {.filter = VITC_BICUBIC, .size = 384};
   const int64_t size[] = {dpt->vit.image_height, dpt->vit.image_width};
-  bool kept;
-  TRY(keeps_shape(import, &kept));
-  if (kept || dpt->vit.channels != 3) return STATUS_OK;
-  return processor_read(import, &processor, size, &dpt->vit.picture.preprocess);
+  bool padded;
+  TRY(pads(import, &padded));
+  if (padded || dpt->vit.channels != 3) return STATUS_OK;
+  return processor_read(import, processor_of("DPT"), size, &dpt->vit.picture.preprocess);
 }
 
 /* ---- the graph */

@@ -164,25 +164,6 @@ static enum status check_sizes(const struct vit_config *config, const int64_t *s
   return STATUS_OK;
 }
 
-/* transformers keeps a picture's aspect and so gives the model images of many sizes; a compiled model has one. */
-static void set_picture(struct vit_config *config, const int64_t *size) {
-  static const double mean[] = {0.485, 0.456, 0.406}, std[] = {0.229, 0.224, 0.225};
-  struct vitc_preprocess *preprocess = &config->picture.preprocess;
-  *preprocess = (struct vitc_preprocess){.resize = VITC_RESIZE_EXACT,
-                                         .filter = VITC_BILINEAR,
-                                         .arithmetic = VITC_ARITHMETIC_TRANSFORMERS,
-                                         .crop_floor = 1,
-                                         .resize_height = (uint32_t)size[0],
-                                         .resize_width = (uint32_t)size[1],
-                                         .rescale = 1.0 / 255};
-  memcpy(preprocess->mean, mean, sizeof mean);
-  memcpy(preprocess->std, std, sizeof std);
-  fprintf(stderr,
-          "vitc: %s: pictures are resized to %lldx%lld whatever their aspect, as this model has one size: equal to the "
-          "source for pictures of this aspect\n",
-          config->origin, (long long)size[0], (long long)size[1]);
-}
-
 /* The classifier's last class says that a detection token found nothing. */
 static void set_labels(struct vit *vit, const struct labels *labels) {
   struct graph *graph = vit->b.graph;
@@ -201,7 +182,8 @@ static enum status build(struct vit *vit, struct yolos *yolos, const int64_t *si
   TRY(embeddings(vit, yolos, tokens, &x));
   TRY(blocks(vit, yolos, tokens, &x));
   TRY(heads(vit, yolos, x));
-  if (config->channels == 3) set_picture(config, size);
+  const int64_t image[] = {config->image_height, config->image_width};
+  if (config->channels == 3) preprocess_finish(&config->picture, image, size);
   vit->b.graph->preprocess = config->picture.preprocess;
   set_labels(vit, &config->labels);
   return builder_finish(&vit->b);
@@ -221,6 +203,8 @@ enum status huggingface_yolos(struct import *import) {
   const int64_t size[] = {options->image_height ? options->image_height : config->image_height,
                           options->image_height ? options->image_width : config->image_width};
   TRY(check_sizes(config, size, import->diag));
+  const int64_t from[] = {config->image_height, config->image_width};
+  if (config->channels == 3) TRY(processor_read(import, processor_of("Yolos"), from, &config->picture.preprocess));
   struct vit vit = {.b = {.graph = import->out_graph,
                           .tensors = &tensors,
                           .options = options,

@@ -1,12 +1,12 @@
 /* Folders of transformers: model_type sam, sam_vision_model and vitdet. */
 #include "huggingface/activation.h"
 #include "huggingface/huggingface.h"
+#include "huggingface/processor.h"
 #include "import_config.h"
 #include "sam/sam.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const struct config_field sam_fields[] = {
     CONFIG_FIELD(sam_config, "hidden_size", CONFIG_COUNT, dim, 1, CONFIG_DIM_MAX),
@@ -87,20 +87,12 @@ static enum status read_sam(const struct config *config, struct sam_config *sam)
   return read_blocks(config, "global_attn_indexes", sam->depth, false, sam->windowed);
 }
 
-/* The runtime has no step for pictures that keep their shape and are padded, so that none is better than a wrong one. */
-static void warn_preprocessing(const struct import *import, const char *how) {
-  struct stat info;
-  const char *file = arena_printf(import->arena, "%s/preprocessor_config.json", import->source);
-  if (stat(file, &info) != 0) return;
-  fprintf(stderr, "vitc: %s: not imported: %s; prepare the pixels yourself\n", file, how);
-}
-
 enum status huggingface_sam(struct import *import) {
   struct config vision = *import->config;
   struct sam_config sam;
   if (config_get(import->config, "vision_config")) TRY(config_child(import->config, "vision_config", &vision));
   TRY(read_sam(&vision, &sam));
-  warn_preprocessing(import, "the longest edge is resized to the image's, and the rest padded with zeros after normalisation");
+  if (sam.channels == 3) TRY(processor_read(import, processor_of("Sam"), sam.image, &sam.picture.preprocess));
   TRY(import_weights(import));
   return sam_import(&sam, import);
 }
@@ -153,7 +145,7 @@ static enum status read_vitdet(const struct config *config, struct sam_config *s
 enum status huggingface_vitdet(struct import *import) {
   struct sam_config sam;
   TRY(read_vitdet(import->config, &sam));
-  warn_preprocessing(import, "detectors keep the shape of pictures");
+  if (sam.channels == 3) TRY(processor_read(import, NULL, sam.image, &sam.picture.preprocess));
   TRY(import_weights(import));
   return sam_import(&sam, import);
 }

@@ -121,6 +121,22 @@ static void set_timm(struct sam_config *sam) {
   sam->epsilon = 1e-5;
 }
 
+/* segment-anything's own: the longest edge, then pixels of 0 to 255 normalised, then zeros at the right and at the bottom. */
+static void set_original(struct sam_config *sam) {
+  if (sam->channels != 3) return;
+  sam->picture.preprocess = (struct vitc_preprocess){.resize = VITC_RESIZE_LONGEST,
+                                                     .filter = VITC_BILINEAR,
+                                                     .arithmetic = VITC_ARITHMETIC_TORCHVISION,
+                                                     .crop_floor = VITC_CROP_PAD,
+                                                     .resize_height = (uint32_t)sam->image[0],
+                                                     .resize_width = (uint32_t)sam->image[1],
+                                                     .crop_height = (uint32_t)sam->image[0],
+                                                     .crop_width = (uint32_t)sam->image[1],
+                                                     .rescale = 1,
+                                                     .mean = {123.675, 116.28, 103.53},
+                                                     .std = {58.395, 57.12, 57.375}};
+}
+
 static enum status read_timm(struct import *import, struct sam_config *sam) {
   struct timm_pretrained pretrained = {
       .channels = sam->channels, .height = sam->image[0], .width = sam->image[1], .classes = sam->classes};
@@ -159,7 +175,9 @@ enum status sam_import_model(struct import *import) {
     return diag_fail(import->diag, STATUS_INPUT, "%s: no keys of SAM: expected patch_embed.proj.weight", import->file);
   else
     TRY(infer(&tensors, &sam));
+  bool original = !tensors.random && strcmp(tensors.prefix, "image_encoder.") == 0;
   if (tensors.random || !*tensors.prefix) set_timm(&sam);
+  if (original) set_original(&sam);
   if (import->config) TRY(read_timm(import, &sam));
   TRY(set_classes(&tensors, import->options, &sam));
   for (int i = 0; i < 2; i++) sam.position_image[i] = sam.image[i];

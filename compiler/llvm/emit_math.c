@@ -15,6 +15,8 @@
 #include "llvm/emit_math.h"
 #include "llvm/kernels.h"
 
+#include <assert.h>
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 /* Horner; coefficients from the constant term up. */
@@ -96,19 +98,26 @@ emit_value emit_math_exp2_bf16(struct emit *e, emit_value x) {
   return exp2_scalef(e, x, c, COUNT(c));
 }
 
-/* Adding 1.5 * 2^23 + 127 leaves x rounded to a whole number, plus the exponent's bias, in the low bits: 2^n when they are
- * shifted to the exponent. */
+/* Adding 1.5 * 2^20 leaves x rounded to eighths, 8 n + i, in the low bits: i finds 2^(i/8) among 8 numbers in a register, and n
+ * is shifted to the exponent. There i is right below it; the numbers are the bits of 2^(i/8) less that. */
 emit_value emit_math_exp2(struct emit *e, emit_value x) {
-  static const double c[] = {1.000000072e+00, 6.931469671e-01, 2.402211972e-01,
-                             5.550713274e-02, 9.675541328e-03, 1.327647187e-03};
+  static const double c[] = {9.999999817e-01, 6.931472085e-01, 2.402640729e-01, 5.549890048e-02};
+  static const int32_t eighths[] = {1065353216, 1065063874, 1064843248, 1064697559,
+                                    1064633587, 1064658730, 1064781053, 1065009351};
   static const double above[] = {9.999999251e-01, 6.931530732e-01, 2.401536170e-01,
                                  5.582631804e-02, 8.989340124e-03, 1.877576658e-03};
   if (e->level->masks && e->level->lanes == 16) return exp2_scalef(e, x, above, COUNT(above));
+  assert(e->level->lanes == COUNT(eighths));
+  emit_value numbers[COUNT(eighths)];
+  for (int i = 0; i < COUNT(eighths); i++) numbers[i] = emit_i32(e, eighths[i]);
   x = at_least(e, x, -125);
-  emit_value magic = emit_splat_const(e, 12582912 + 127), shifted = emit_fadd(e, x, magic);
+  emit_value magic = emit_splat_const(e, 0x1.8p20), shifted = emit_fadd(e, x, magic);
   emit_value f = emit_fsub(e, x, emit_fsub(e, shifted, magic));
-  emit_value power = LLVMBuildShl(e->builder, bits_of(e, shifted), emit_splat_i32(e, 23), "");
-  return emit_fmul(e, polynomial(e, c, COUNT(c), f), LLVMBuildBitCast(e->builder, power, e->vector, ""));
+  emit_value arguments[] = {LLVMBuildBitCast(e->builder, LLVMConstVector(numbers, 8), e->vector, ""), bits_of(e, shifted)};
+  emit_value within = bits_of(e, emit_intrinsic(e, "llvm.x86.avx2.permps", e->vector, arguments, 2));
+  emit_value exponent = LLVMBuildShl(e->builder, bits_of(e, shifted), emit_splat_i32(e, 20), "");
+  emit_value power = LLVMBuildBitCast(e->builder, LLVMBuildAdd(e->builder, exponent, within, ""), e->vector, "");
+  return emit_fmul(e, polynomial(e, c, COUNT(c), f), power);
 }
 
 emit_value emit_math_erf(struct emit *e, emit_value x) {

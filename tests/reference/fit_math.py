@@ -120,6 +120,10 @@ def main():
     power = lambda f: mpmath.mpf(2) ** f
     c, error = remez(power, lambda f: 2.0**-f, -0.5, 0.5, 5)
     show("2^f in f, |f| <= 1/2", [c[i] / 0.5**i for i in range(len(c))], error)
+    c, error = remez(power, lambda f: 2.0**-f, -1 / 16, 1 / 16, 3)
+    show("2^f in f, |f| <= 1/16", [c[i] * 16**i for i in range(len(c))], error)
+    bits = numpy.array([2.0 ** (i / 8) for i in range(8)], dtype="f4").view("i4")
+    print("bits of 2^(i / 8) less i * 2^20:", ", ".join(str(int(b) - (i << 20)) for i, b in enumerate(bits)))
     for degree in 5, 3:
         c, error = remez(power, lambda f: 2.0**-f, 0, 1, degree)
         plain = numpy.polynomial.Polynomial(c)(numpy.polynomial.Polynomial([-1, 2])).coef

@@ -251,15 +251,12 @@ Test(kernels_attention, other_width_of_values) {
   run(shape(1, 15, 50, 8, 300, 1));
 }
 
-/* Of every count past whole vectors, with widths that can and cannot be cut into equal parts. */
+/* Counts past whole vectors, with widths that can and cannot be cut into equal parts. */
 Test(kernels_attention, left_over_keys) {
-  static const int64_t dims[] = {64, 24, 6, 37};
-  for (int64_t keys = 1; keys <= 33; keys++)
-    for (int i = 0; i < 4; i++) run(shape(2, 7, keys, dims[i], 16, 1));
-  for (int64_t keys = 1281; keys <= 1288; keys++) run(shape(1, 5, keys, 32, 32, 1));
-  struct problem p = masked(shape(2, 9, 18, 16, 16, 1), MASK_FULL);
-  p.hidden = 0.3;
-  run(p);
+  static const int64_t keys[] = {1, 2, 4, 8, 18}, dims[] = {64, 6};
+  for (int i = 0; i < 5; i++)
+    for (int j = 0; j < 2; j++) run(shape(2, 7, keys[i], dims[j], 16, 1));
+  run(shape(1, 5, 1281, 32, 32, 1));
 }
 
 Test(kernels_attention, long_sequences) {

@@ -4,6 +4,7 @@
 #   suites_wait             waits for all that have started, so that a later one may stand on what they made
 #   suites_finish           waits, and prints the sum as the last line; status 1 if anything failed or nothing ran
 
+TIMEFORMAT='(%0U s user + %0S s system)'
 suites_passed=0
 suites_failed=0
 suites_failures=()
@@ -43,19 +44,20 @@ suite() {
   shift
   wants "$name" || return 0
   while [ ${#suites_running[@]} -ge $suites_at_once ]; do suite_ends; done
-  "$@" >"$(suite_log "$name")" 2>&1 </dev/null &
+  { time "$@"; } >"$(suite_log "$name")" 2>&1 </dev/null &
   suites_running[$!]=$name
   suites_began[$!]=$SECONDS
 }
 
 # Waits for any one that runs, and reports it.
 suite_ends() {
-  local process status=0 name log count passed failed seconds
+  local process status=0 name log count passed failed seconds cpu
   wait -n -p process "${!suites_running[@]}" || status=$?
   name=${suites_running[$process]}
   seconds=$((SECONDS - suites_began[$process]))
   unset "suites_running[$process]"
   log=$(suite_log "$name")
+  cpu=$(sed -n 's/^(\([0-9]*\) s user + \([0-9]*\) s system)$/\1 + \2/p' "$log" | tail -1)
   count=$(grep -a -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1) || count=""
   if [ -z "$count" ]; then
     passed=0 failed=1
@@ -72,7 +74,8 @@ suite_ends() {
   fi
   suites_passed=$((suites_passed + passed))
   suites_failed=$((suites_failed + failed))
-  printf '%-36s %5d passed %5d failed %5d s\n' "$name" "$passed" "$failed" "$seconds"
+  printf '%-36s %5d passed %5d failed %5d s, %5d s of CPU\n' "$name" "$passed" "$failed" "$seconds" \
+    "$((cpu))"
   if [ "$failed" -gt 0 ]; then
     suites_failures+=("$name")
     # head may end the greps by a signal, and a log without any such line is one, too: neither may end the run.

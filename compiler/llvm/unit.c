@@ -37,8 +37,7 @@ void unit_init(struct unit *unit, const char *name) {
   LLVMTargetRef target = LLVMGetTargetFromName("x86-64");
   *unit = (struct unit){.context = LLVMContextCreate()};
   unit->module = LLVMModuleCreateWithNameInContext(name, unit->context);
-  unit->machine =
-      LLVMCreateTargetMachine(target, triple, "x86-64", "", LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
+  unit->machine = LLVMCreateTargetMachine(target, triple, "x86-64", "", VITC_CODE_LEVEL, LLVMRelocPIC, LLVMCodeModelSmall);
   LLVMSetTarget(unit->module, triple);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(unit->machine);
   LLVMSetModuleDataLayout(unit->module, layout);

@@ -61,7 +61,7 @@ static void start(struct jit *jit) {
     LLVMSetLinkage(f, LLVMExternalLinkage);
   struct LLVMMCJITCompilerOptions options;
   LLVMInitializeMCJITCompilerOptions(&options, sizeof options);
-  options.OptLevel = 2;
+  options.OptLevel = VITC_CODE_LEVEL;
   char *message = NULL;
   if (LLVMCreateMCJITCompilerForModule(&jit->engine, jit->emit.module, &options, sizeof options, &message))
     die("no engine", message);

@@ -24,21 +24,31 @@ need python3 python3
 need qemu-x86_64 qemu-user
 need venv python3-venv
 install_needed
-python=$(tests/reference/venv.sh)
 
+# The Python for the references is made while the tests are built.
 echo "Building in $build"
 mkdir -p "$build"
+tests/reference/venv.sh >"$build/python" &
+venv=$!
 generator=()
 [ -f "$build/CMakeCache.txt" ] || generator=(-G Ninja -DCMAKE_BUILD_TYPE=Release)
 if ! { cmake -S . -B "$build" "${generator[@]}" -DVITC_TESTS=ON && cmake --build "$build"; } >"$build/build.log" 2>&1; then
   tail -40 "$build/build.log"
+  kill "$venv" 2>/dev/null || true
   echo "0 passed, 1 failed"
   exit 1
 fi
+if ! wait "$venv"; then
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+python=$(cat "$build/python")
 
 mkdir -p "$build/logs"
 build=$(cd "$build" && pwd)
 export VITC=$build/vitc VITC_BUILD=$build PYTHON=$python PYTHONDONTWRITEBYTECODE=1
+# Suites share the cores: more threads of PyTorch's would only wait for each other, at full speed.
+export OMP_NUM_THREADS=1
 # shellcheck source=tests/suites.sh
 . "$root/tests/suites.sh"
 

@@ -9,7 +9,7 @@ A module registers its rows:
                    resized=(42, 28))
 
 Every case is imported at its own size and at another through --image-size, and run by the interpreter and as an object at
-batches 1 and 3."""
+batches 1 and 3. The object of the last size holds the code of every CPU level, and runs on AVX2's, too."""
 
 import dataclasses
 import typing
@@ -20,6 +20,7 @@ from make_vits import BATCH, pixels
 from support import FP32_TOLERANCE, error, vitc
 
 ROWS = {}
+ALL_LEVELS = "x86-64"
 
 
 @dataclasses.dataclass
@@ -59,11 +60,11 @@ def tensors(answer):
     return [tensor.detach() for tensor in (answer if isinstance(answer, (list, tuple)) else [answer])]
 
 
-def check_size(run, row, case, size, answer, options):
+def check_size(run, row, case, size, answer, options, target):
     """The import against `answer` at one size. Returns whether all is within the bound."""
     graph = run.import_model(case.source, *case.options, *options)
     compiled = graph.with_suffix(".o")
-    vitc("compile", graph, "-o", compiled, "--batch", BATCH)
+    vitc("compile", graph, "-o", compiled, "--batch", BATCH, "--target", target)
     x = pixels(*size, channels=case.channels)
     want = tensors(answer(x))
     worst = {}
@@ -72,6 +73,8 @@ def check_size(run, row, case, size, answer, options):
             got = run.outputs(program, x[:batch])
             worst[kind] = max([worst.get(kind, 0)] + [error(g, w[:batch]) for g, w in zip(got, want, strict=True)])
     vitc("compare", graph, compiled)
+    if target == ALL_LEVELS:
+        vitc("compare", graph, compiled, "--cpu", "avx2")
     for kind, value in worst.items():
         row.errors[kind] = max(row.errors.get(kind, 0), value)
     row.sizes += 1
@@ -81,13 +84,14 @@ def check_size(run, row, case, size, answer, options):
 
 
 def check_case(run, row, case):
-    passed = run.checks.run(f"{row.name}, {case.name}", check_size, run, row, case, case.size, case.answer, ())
+    passed = run.checks.run(f"{row.name}, {case.name}", check_size, run, row, case, case.size, case.answer, (),
+                            ALL_LEVELS if case.resized is None else "native")
     row.failed += not passed
     if case.resized is None:
         passed = run.checks.check(f"{row.name}, {case.name}: one size", bool(case.fixed), case.fixed)
     else:
         passed = run.checks.run(f"{row.name}, {case.name}, --image-size", check_size, run, row, case, case.resized,
-                                case.answer_resized or case.answer, ("--image-size", "%dx%d" % case.resized))
+                                case.answer_resized or case.answer, ("--image-size", "%dx%d" % case.resized), ALL_LEVELS)
     row.failed += not passed
 
 

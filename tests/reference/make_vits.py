@@ -185,7 +185,7 @@ class Importer:
         model = self.import_model(source, *options)
         self.checks.close(name, self.output(model, x), want.detach().numpy())
         if self.compiled:
-            vitc("compile", model, "-o", model.with_suffix(".o"), "--batch", BATCH)
+            vitc("compile", model, "-o", model.with_suffix(".o"), "--batch", BATCH, "--target", "native")
             self.checks.close(f"{name}, compiled", self.output(model.with_suffix(".o"), x), want.detach().numpy())
 
     def timm_folder(self, model):

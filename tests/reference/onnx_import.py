@@ -66,13 +66,13 @@ def export(run, model, x, dynamo, opset, dynamic):
     return path
 
 
-def compare(run, name, source, x, want):
+def compare(run, name, source, x, want, target="native"):
     """Interpreter and, with --compiled, object, at batches 1 and 3. Returns the imported graph."""
     graph = run.import_model(source)
     programs = [graph]
     if run.compiled:
         programs.append(graph.with_suffix(".o"))
-        vitc("compile", graph, "-o", programs[1], "--batch", len(x))
+        vitc("compile", graph, "-o", programs[1], "--batch", len(x), "--target", target)
     for program in programs:
         for batch in (1, len(x)):
             got = run.output(program, torch.as_tensor(np.asarray(x[:batch])))
@@ -262,7 +262,7 @@ def op_case(run, name, nodes, constants, *shape, opset=18, wanted=None):
     path = op_model(run, nodes, constants, shape, opset)
     x = numbers(3, *shape, seed=5)
     want = wanted(x) if wanted is not None else ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
-    run.checks.run(name, compare, run, name, path, x, want)
+    run.checks.run(name, compare, run, name, path, x, want, "x86-64")
 
 
 def transposed_convolutions(run):

@@ -50,8 +50,9 @@ int exif_orientation(struct bytes exif) {
 int xmp_orientation(struct bytes xmp) {
   static const char name[] = "tiff:Orientation";
   const size_t length = sizeof name - 1;
+  if (!xmp.data) return 0;
   const uint8_t *at = xmp.data, *end = xmp.data + xmp.size;
-  while (at && (size_t)(end - at) > length) {
+  while ((size_t)(end - at) > length) {
     at = memchr(at, 't', (size_t)(end - at) - length);
     if (!at) break;
     if (memcmp(at, name, length) != 0) {

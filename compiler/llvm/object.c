@@ -37,7 +37,7 @@ enum status object_levels(const char *target, enum precision precision, unsigned
 
 /* ---- module */
 
-enum { UNITS_MAX = LEVEL_COUNT * LOWERING_PARTS + 1, JOBS_MAX = UNITS_MAX + 1 };
+enum { LEVEL_UNITS = (int)LEVEL_COUNT * LOWERING_PARTS, UNITS_MAX = LEVEL_UNITS + 1, JOBS_MAX = UNITS_MAX + 1 };
 
 /* The weights, which are packed and written, or a unit, which code is generated for. */
 struct job {
@@ -96,7 +96,7 @@ static void rename_locals(struct build *b, LLVMModuleRef module) {
 /* The units of each level, and of the public functions. */
 static struct unit *create_units(struct build *b, lowering_modules out_modules) {
   bool one = b->options->emit != EMIT_OBJECT;
-  for (int i = 0; i < LEVEL_COUNT * LOWERING_PARTS; i++) {
+  for (int i = 0; i < LEVEL_UNITS; i++) {
     int level = i / LOWERING_PARTS;
     if ((b->level_mask >> level & 1) == 0) continue;
     if (!one || b->unit_count == 0) unit_init(&b->units[b->unit_count++], b->graph->name);

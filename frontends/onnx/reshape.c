@@ -123,6 +123,12 @@ enum status import_reshape(struct importer *im, enum op op) {
     if (images < 0 && x->images > 0) images = place_images(&from, &known);
     split_at(&known, images < 0 ? 0 : images);
     if (x->images > 0 || images > 0) return reshape_images(im, x, value, &from, &known);
+    /* The N of a graph is one image, however many rows of it (Swin's windows) the shape counted. */
+    if (says_images && known.dims[0] != 1) {
+      to = known;
+      to.dims[0] = -1;
+      says_images = false;
+    }
   }
   if (images > 0) return importer_fail(im, "moves the images to axis %d", images);
   inputs[0] = value;

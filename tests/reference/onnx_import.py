@@ -109,6 +109,13 @@ def other_forms(run):
             ("mean pooling and layer scale, dynamo", mean, x, True, 19), ("24x40", wide, pixels(24, 40), True, 18)):
         want = model(pictures)
         run.checks.run(name, lambda: compare(run, name, export(run, model, pictures, dynamo, opset, True), pictures, want))
+    # Swin counts its windows where other models have the images of the batch
+    swin = reseed(timm.create_model("swin_tiny_patch4_window7_224", embed_dim=24, depths=(2, 2), num_heads=(2, 4), img_size=56,
+                                    num_classes=7), 17)
+    windows = pixels(56, 56)
+    for dynamic in (True, False):
+        name = f"Swin, {'dynamic' if dynamic else 'static'} batch"
+        run.checks.run(name, lambda: compare(run, name, export(run, swin, windows, False, 17, dynamic), windows, swin(windows)))
     half = reseed(timm.create_model("vit_tiny_patch16_224", **SMALL), 16).half()
     source = export(run, half, x.half(), False, 17, True)
     compare(run, "float16", source, x, half.float()(x))

@@ -64,6 +64,10 @@ enum arch_preprocess {
   PREPROCESS_DINOV2,
   PREPROCESS_CLIP,
   PREPROCESS_SIGLIP,
+  PREPROCESS_SBB,   /* timm's own sizes, and those with a margin of 5 % */
+  PREPROCESS_WHOLE, /* without a margin */
+  PREPROCESS_MIIL,  /* pixels from 0 to 1 */
+  PREPROCESS_TIPS,
 };
 
 /* How pictures are prepared, as the source says it: for its own image size. */

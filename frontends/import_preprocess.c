@@ -6,6 +6,7 @@
 static const double inception[3] = {0.5, 0.5, 0.5};
 static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
 
+static const double zero[3] = {0, 0, 0}, one[3] = {1, 1, 1};
 static const double clip_mean[] = {0.48145466, 0.4578275, 0.40821073}, clip_std[] = {0.26862954, 0.26130258, 0.27577711};
 
 static const struct {
@@ -22,6 +23,10 @@ static const struct {
     [PREPROCESS_DINOV2] = {1.0, 1.0, imagenet_mean, imagenet_std, VITC_BICUBIC},
     [PREPROCESS_CLIP] = {1.0, 1.0, clip_mean, clip_std, VITC_BICUBIC},
     [PREPROCESS_SIGLIP] = {0.9, 0.9, inception, inception, VITC_BICUBIC},
+    [PREPROCESS_SBB] = {0.95, 1.0, inception, inception, VITC_BICUBIC},
+    [PREPROCESS_WHOLE] = {1.0, 1.0, inception, inception, VITC_BICUBIC},
+    [PREPROCESS_MIIL] = {0.875, 0.875, zero, one, VITC_BILINEAR},
+    [PREPROCESS_TIPS] = {1.0, 1.0, zero, one, VITC_BICUBIC},
 };
 
 static void use_defaults(struct picture *picture, const int64_t *from) {

@@ -48,6 +48,13 @@ static enum status check_parts(const struct vit_config *config, struct diag *dia
   return STATUS_OK;
 }
 
+/* Blocks that would import without it, and be wrong. */
+static enum status check_foreign(const struct vit_config *config, const struct tensors *tensors) {
+  const struct weight *foreign = vit_find(config, tensors, PART_FOREIGN, 0, NULL);
+  if (!foreign) return STATUS_OK;
+  return diag_fail(tensors->diag, STATUS_INPUT, "%s: %s: blocks with it are not supported", tensors->file, foreign->name);
+}
+
 static enum status recognise(struct vit_config *config, struct tensors *tensors) {
   if (tensors->random) {
     tensors_find_prefix(tensors, config->family->prefixes, config->family->keys[PART_PATCH], "weight");
@@ -115,7 +122,7 @@ static void report(const struct vit_config *config, const struct tensors *tensor
             config->no_position ? "relative positions" : "position table",
             (long long)(config->image_height / config->patch_height), (long long)(config->image_width / config->patch_width),
             (long long)(image->dim[2] / config->patch_height), (long long)(image->dim[3] / config->patch_width),
-            config->no_position ? relative_text(config) : resample_text(config->family->resample));
+            config->no_position ? relative_text(config) : resample_text(vit_resample(config)));
 }
 
 /* Labels and preprocessing go with the graph; the rest of the outputs' checks is every builder's. */
@@ -144,6 +151,7 @@ enum status vit_import(struct vit_config *config, const char *file, const struct
   struct tensors tensors;
   tensors_init(&tensors, file, options, arena, weights, diag);
   TRY(recognise(config, &tensors));
+  TRY(check_foreign(config, &tensors));
   TRY(check_config(config, diag));
   int64_t size[] = {config->image_height, config->image_width};
   if (options->image_height) {

@@ -45,6 +45,7 @@ enum part {
   PART_POOL_NORM,
   PART_POOL_FC1,
   PART_POOL_FC2,
+  PART_FOREIGN, /* a tensor, in full, of blocks that are like these but for it */
   PART_COUNT
 };
 
@@ -93,6 +94,7 @@ struct vit_config {
   bool qkv_bias, class_token, distilled;
   bool no_key_bias; /* though queries and values have one */
   bool no_patch_bias, no_position;
+  bool linear_table;    /* the position table is resized bilinearly, whatever the family's others are */
   bool two_heads;       /* the class and the distillation token each have a head, and the mean is the answer */
   bool embed_class;     /* the position table has rows for the class and the distillation token */
   bool embed_registers; /* and for the registers */
@@ -129,8 +131,20 @@ MUST_USE enum status vit_import(struct vit_config *config, const char *file, con
 
 /* The arch of a name or of a spec `vit:dim=...` (archs.def). */
 MUST_USE enum status arch_parse(const char *name, struct arena *arena, struct vit_config *out_config, struct diag *diag);
-/* Heads of the named size that has this width, depth and MLP; 0 when there is none or they disagree. */
-int64_t arch_heads(int64_t dim, int64_t depth, int64_t mlp);
+/* Heads of the size that has this width, depth and MLP; 0 when there is none or they disagree. Rows of their own must have the
+ * same prefix tokens. */
+int64_t arch_heads(const struct vit_config *config);
+
+/* ---- vit_named.c: archs with a row of their own */
+
+/* Sets what the row says of a config of defaults; false: there is none of this name. */
+bool arch_parse_named(const char *name, struct vit_config *config);
+/* Why an arch of timm is not supported; NULL: it isn't one of those. */
+const char *arch_refused(const char *name);
+/* Name of row i, NULL past the last; *out_sized: a resolution follows it. */
+const char *arch_named_at(size_t i, bool *out_sized);
+/* As arch_heads, among these rows; -1 when they disagree. */
+int64_t arch_named_heads(const struct vit_config *config);
 
 /* ---- vit_keys.c */
 
@@ -158,6 +172,8 @@ MUST_USE enum status vit_embeddings(struct vit *vit, struct value **x);
 /* One transformer block on x (N, T, D). */
 MUST_USE enum status vit_block(struct vit *vit, int64_t index, struct value **x);
 int64_t vit_prefix(const struct vit_config *config); /* tokens before the patches */
+/* How the source's own code resizes the position table. */
+enum resample vit_resample(const struct vit_config *config);
 /* Patches of the source's own image: rows, columns. */
 void vit_source_grid(const struct vit_config *config, int64_t *out_grid);
 

@@ -198,6 +198,11 @@ static bool parse_row(const char *rest, const struct arch_row *row, struct vit_c
 /* The row in the first style that it comes in. */
 static const char *row_name(const void *context, size_t i) {
   struct arena *const *arena = context;
+  bool sized;
+  if (i >= ROW_COUNT) {
+    const char *name = arch_named_at(i - ROW_COUNT, &sized);
+    return arena_printf(*arena, "%s%s", name, sized ? "_224" : "");
+  }
   bool torchvision = rows[i].groups & (GROUP_TORCHVISION | GROUP_TORCHVISION_LARGE);
   int style = 0;
   while (style + 1 < STYLE_COUNT && !(styles[style].group & rows[i].groups)) style++;
@@ -205,6 +210,13 @@ static const char *row_name(const void *context, size_t i) {
 }
 
 static enum status parse_name(const char *name, struct arena *arena, struct vit_config *config, struct diag *diag) {
+  const char *reason = arch_refused(name);
+  if (reason) return diag_fail(diag, STATUS_USAGE, "%s is not supported: %s", name, reason);
+  set_defaults(config, &families[FAMILY_timm]);
+  if (arch_parse_named(name, config)) {
+    config->arch = config->origin = arena_strdup(arena, name);
+    return STATUS_OK;
+  }
   for (size_t i = 0; i < ROW_COUNT; i++) {
     const struct arch_row *row = &rows[i];
     size_t length = strlen(row->prefix);
@@ -213,7 +225,9 @@ static enum status parse_name(const char *name, struct arena *arena, struct vit_
     config->arch = config->origin = arena_strdup(arena, name);
     return STATUS_OK;
   }
-  const char *nearest = frontend_nearest(name, row_name, &arena, ROW_COUNT);
+  size_t count = ROW_COUNT;
+  for (bool sized; arch_named_at(count - ROW_COUNT, &sized);) count++;
+  const char *nearest = frontend_nearest(name, row_name, &arena, count);
   return diag_fail(diag, STATUS_USAGE,
                    "unknown arch %s%s%s%s: names are like vit_base_patch16_224, deit_small_distilled_patch16_224, "
                    "vit_b_16, vit_base_patch16_224_in21k or vit:dim=100,heads=5,depth=2",
@@ -369,13 +383,13 @@ enum status arch_parse(const char *name, struct arena *arena, struct vit_config 
   return parse_name(name, arena, out_config, diag);
 }
 
-int64_t arch_heads(int64_t dim, int64_t depth, int64_t mlp) {
-  int64_t heads = 0;
+int64_t arch_heads(const struct vit_config *config) {
+  int64_t heads = config->family == &families[FAMILY_timm] ? arch_named_heads(config) : 0;
   for (size_t i = 0; i < ROW_COUNT; i++) {
     const struct arch_row *row = &rows[i];
-    if (row->dim != dim || row->depth != depth || row->mlp != mlp) continue;
+    if (row->dim != config->dim || row->depth != config->depth || row->mlp != config->mlp) continue;
     if (heads && heads != row->heads) return 0;
     heads = row->heads;
   }
-  return heads;
+  return heads > 0 ? heads : 0;
 }

@@ -19,6 +19,10 @@ void vit_source_grid(const struct vit_config *config, int64_t *out_grid) {
   out_grid[1] = config->image_width / config->patch_width;
 }
 
+enum resample vit_resample(const struct vit_config *config) {
+  return config->linear_table ? RESAMPLE_LINEAR : config->family->resample;
+}
+
 /* Rows of the position table before those of the patches. */
 static int64_t prefix_rows(const struct vit_config *config) {
   if (!config->embed_class) return 0;
@@ -44,7 +48,7 @@ static enum status position_table(struct vit *vit, struct value **out_table) {
   vit_source_grid(config, from);
   int rank = stored_shape(vit, PART_POSITION, rows + from[0] * from[1]).rank;
   return builder_positions(&vit->b, vit_key(vit, PART_POSITION, 0), rank, rows, from, vit->grid, config->dim,
-                           config->family->resample, out_table);
+                           vit_resample(config), out_table);
 }
 
 /* A table for some of the prefix tokens: its first rows go to these, the rest to the patches. */

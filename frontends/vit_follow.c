@@ -141,12 +141,13 @@ enum status vit_infer_config(struct vit_config *out_config, const struct family 
   TRY(check_activation(config, tensors));
   if (config->family == &families[FAMILY_siglip]) config->activation = ACTIVATION_GELU_TANH;
   config->class_token = has(config, tensors, PART_CLASS_TOKEN, NULL);
+  if (!config->class_token) config->pool = POOL_MEAN;
   config->distilled = has(config, tensors, PART_DISTILLATION_TOKEN, NULL);
   config->two_heads = config->distilled && has(config, tensors, PART_DISTILLATION_HEAD, "weight");
   config->registers = extent(find_rank(config, tensors, PART_REGISTERS, NULL, 3), 1);
   while (vit_find(config, tensors, PART_NORM1, config->depth, "weight")) config->depth++;
   config->heads = has(config, tensors, PART_RELATIVE, NULL) ? extent(find_rank(config, tensors, PART_RELATIVE, NULL, 2), 1)
-                                                            : arch_heads(config->dim, config->depth, config->mlp);
+                                                            : arch_heads(config);
   if (config->heads == 0 || config->dim % config->heads != 0)
     return diag_fail(tensors->diag, STATUS_INPUT,
                      "%s: cannot tell the number of heads of a model of width %lld, depth %lld, MLP %lld: give --arch",

@@ -60,6 +60,8 @@ static void print_list(void) {
     if (i == 0 || strcmp(archs[i], archs[i - 1]) != 0) printf("  %s..\n", archs[i]);
   }
   static const char *const whole[] = {
+#define NAMED(name, ...) name,
+#include "archs.def"
 #define EVA_ARCH(name, ...) name,
 #include "eva/archs.def"
 #undef EVA_ARCH

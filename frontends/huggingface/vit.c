@@ -1,4 +1,4 @@
-/* The model types with the names of BERT's modules: ViT, DeiT, MAE, DINOv2, BEiT. */
+/* The model types with the names of BERT's modules: ViT, DeiT, MAE, MSN, I-JEPA, DINOv2, BEiT, data2vec. */
 #include "huggingface/huggingface.h"
 #include "huggingface/read.h"
 
@@ -15,7 +15,11 @@ static const struct model_class
     registers_classes[] = {{"Dinov2WithRegistersForImageClassification", ANSWER_LOGITS},
                            {"Dinov2WithRegistersModel", ANSWER_FEATURES},
                            {0}},
-    beit_classes[] = {{"BeitForImageClassification", ANSWER_LOGITS}, {"BeitModel", ANSWER_FEATURES}, {0}};
+    beit_classes[] = {{"BeitForImageClassification", ANSWER_LOGITS}, {"BeitModel", ANSWER_FEATURES}, {0}},
+    msn_classes[] = {{"ViTMSNForImageClassification", ANSWER_LOGITS}, {"ViTMSNModel", ANSWER_FEATURES}, {0}},
+    ijepa_classes[] = {{"IJepaForImageClassification", ANSWER_LOGITS}, {"IJepaModel", ANSWER_FEATURES}, {0}},
+    data2vec_classes[] = {
+        {"Data2VecVisionForImageClassification", ANSWER_LOGITS}, {"Data2VecVisionModel", ANSWER_FEATURES}, {0}};
 
 static const struct processor vit_processor = {.filter = VITC_BILINEAR, .size = 224},
                               deit_processor = {.filter = VITC_BICUBIC, .size = 256, .crop = 224},
@@ -30,6 +34,9 @@ static enum status read_nothing(const struct config *config, struct vit_config *
 static enum status read_vit(const struct config *config, struct vit_config *vit, enum answer answer);
 static enum status read_dinov2(const struct config *config, struct vit_config *vit, enum answer answer);
 static enum status read_beit(const struct config *config, struct vit_config *vit, enum answer answer);
+static enum status read_msn(const struct config *config, struct vit_config *vit, enum answer answer);
+static enum status read_ijepa(const struct config *config, struct vit_config *vit, enum answer answer);
+static enum status read_data2vec(const struct config *config, struct vit_config *vit, enum answer answer);
 
 /* What a model type is beyond its dimensions. */
 static const struct kind {
@@ -46,6 +53,9 @@ static const struct kind {
     {"dinov2", FAMILY_hf_dinov2, 0, 14, dinov2_classes, &bit_processor, read_dinov2},
     {"dinov2_with_registers", FAMILY_hf_dinov2_registers, 4, 16, registers_classes, &bit_processor, read_dinov2},
     {"beit", FAMILY_hf_beit, 0, 16, beit_classes, &beit_processor, read_beit},
+    {"vit_msn", FAMILY_transformers, 0, 16, msn_classes, &vit_processor, read_msn},
+    {"ijepa", FAMILY_transformers, 0, 16, ijepa_classes, &vit_processor, read_ijepa},
+    {"data2vec-vision", FAMILY_hf_beit, 0, 16, data2vec_classes, &beit_processor, read_data2vec},
 };
 
 static enum status read_nothing(const struct config *config, struct vit_config *vit, enum answer answer) {
@@ -103,6 +113,28 @@ static enum status read_beit(const struct config *config, struct vit_config *vit
   return STATUS_OK;
 }
 
+static enum status read_msn(const struct config *config, struct vit_config *vit, enum answer answer) {
+  if (vit->epsilon == 0) vit->epsilon = 1e-6;
+  return read_nothing(config, vit, answer);
+}
+
+/* Without a class token: the mean over the patches is what its classifier reads. */
+static enum status read_ijepa(const struct config *config, struct vit_config *vit, enum answer answer) {
+  vit->class_token = vit->embed_class = false;
+  vit->pool = POOL_MEAN;
+  return read_nothing(config, vit, answer);
+}
+
+/* As BEiT, but that only the classifier has a pooler. */
+static enum status read_data2vec(const struct config *config, struct vit_config *vit, enum answer answer) {
+  TRY(read_beit(config, vit, answer));
+  if (answer == ANSWER_LOGITS) return STATUS_OK;
+  vit->pool = POOL_TOKEN;
+  vit->pooled_norm = false;
+  vit->answer = NULL;
+  return STATUS_OK;
+}
+
 /* What does not depend on the class that saved the model. */
 static enum status read_shape(const struct config *config, const struct kind *kind, struct vit_config *vit) {
   *vit = (struct vit_config){.arch = kind->type,
@@ -137,7 +169,7 @@ static enum status find_kind(const struct config *config, const struct kind **ou
     *out_kind = &kinds[i];
     if (strcmp(kinds[i].type, type) == 0) return STATUS_OK;
   }
-  return config_reject(config, "model_type", "one of vit, deit, vit_mae, dinov2, dinov2_with_registers and beit");
+  return config_reject(config, "model_type", "a ViT, such as vit, deit, dinov2 or beit");
 }
 
 enum status read_encoder(const struct config *config, struct vit_config *vit) {

@@ -43,7 +43,7 @@ static const struct config_field model_args[] = {
     {.key = "representation_size", .kind = CONFIG_ABSENT},
     {.key = "embed_norm_layer", .kind = CONFIG_ABSENT},
     {.key = "proj_bias", .kind = CONFIG_PRESENT},
-    {.key = "final_norm", .kind = CONFIG_PRESENT},
+    {.key = "final_norm", .kind = CONFIG_IGNORED},
     {.key = "dynamic_img_size", .kind = CONFIG_IGNORED},
     {.key = "dynamic_img_pad", .kind = CONFIG_ABSENT},
     {.key = "strict_img_size", .kind = CONFIG_IGNORED},
@@ -86,7 +86,7 @@ static enum status read_model_args(const struct config *config, struct vit_confi
   static const char *const activations[] = {"gelu", "gelu_tanh", "quick_gelu", "silu", "relu", NULL},
                            *const norms[] = {"layernorm", NULL}, *const positions[] = {"learn", NULL};
   int activation = (int)vit->activation, norm = 0, position = 0;
-  bool no_embed_class = false;
+  bool no_embed_class = false, final_norm = vit->norm || vit->pooled_norm;
   int64_t dim = vit->dim, heads = vit->heads;
   double ratio = (double)vit->mlp / (double)dim;
   const char *pool = NULL;
@@ -108,6 +108,9 @@ static enum status read_model_args(const struct config *config, struct vit_confi
     TRY(config_flag(config, "fc_norm", &vit->pooled_norm));
     vit->norm = !vit->pooled_norm;
   }
+  TRY(config_flag(config, "final_norm", &final_norm));
+  if (!final_norm) vit->norms_given = true;
+  if (!final_norm) vit->norm = vit->pooled_norm = false;
   if (vit->mlp == 0) return config_reject(config, "mlp_ratio", "a ratio that leaves the MLP a width");
   if (vit->dim == dim && vit->heads == heads) return STATUS_OK;
   if (vit->dim % vit->heads != 0)

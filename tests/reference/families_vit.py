@@ -288,3 +288,33 @@ def siglip2(run):
     config = t.SiglipConfig(vision_config=transformers_config(dict) | wide, num_labels=5)
     yield transformers_case(run, "SiglipForImageClassification", reseed(t.SiglipForImageClassification(config), 297))
     yield timm_case(run, "timm", "vit_base_patch16_siglip_224.v2_webli", 298, num_classes=0)
+
+
+@family("ViT-MSN", "transformers")
+def vit_msn(run):
+    classes = (t.ViTMSNForImageClassification, t.ViTMSNModel)
+    yield from transformers_cases(run, 400, t.ViTMSNConfig, classes, msn_output, num_labels=5)
+
+
+def msn_output(model, x, **options):
+    output = model(pixel_values=x, **options)
+    return output.logits if hasattr(output, "logits") else output.last_hidden_state[:, 0]
+
+
+@family("I-JEPA", "transformers")
+def ijepa(run):
+    """Its model has no pooled output; its classifier reads the mean."""
+    classes = (t.IJepaForImageClassification, t.IJepaModel)
+    yield from transformers_cases(run, 410, t.IJepaConfig, classes, ijepa_output, num_labels=5)
+
+
+def ijepa_output(model, x, **options):
+    output = model(pixel_values=x, **options)
+    return output.logits if hasattr(output, "logits") else output.last_hidden_state.mean(1)
+
+
+@family("data2vec", "transformers")
+def data2vec(run):
+    classes = (t.Data2VecVisionForImageClassification, t.Data2VecVisionModel)
+    yield from transformers_cases(run, 420, t.Data2VecVisionConfig, classes, resize={}, use_relative_position_bias=True,
+                                  num_labels=5)

@@ -7,7 +7,9 @@ the interpreter (with --compiled by the compiled object, too) and compared with 
 other image sizes in each dialect, and preprocessing."""
 
 import json
+import subprocess
 
+import support
 from make_vits import (SMALL, Importer, VisionTransformer, pixels, reseed, run_parts, torchvision_state, transformers_config,
                        transformers_output)
 
@@ -51,6 +53,52 @@ def timm_models(run):
         x = pixels(*size, seed, args.get("in_chans", 3))
         folder = run.timm_folder(model)
         run.same(f"timm folder: {name}", folder, model(x), x)
+
+
+# Archs that no size and style make: heads, MLP and all else by the name alone
+NAMED = ("vit_wee_patch16_reg1_gap_256", "vit_little_patch16_reg4_gap_256", "vit_small_patch16_36x1_224",
+         "vit_medium_patch16_gap_256", "vit_mediumd_patch16_reg4_gap_384", "vit_betwixt_patch16_reg4_gap_384",
+         "vit_base_patch16_gap_224", "vit_base_patch16_reg4_gap_256", "vit_base_patch16_224_miil", "vit_base_patch16_plus_240",
+         "vit_base_patch16_plus_clip_240", "vit_so150m_patch16_reg4_gap_256", "vit_so150m_patch16_reg4_map_256",
+         "vit_so150m2_patch16_reg1_gap_448", "vit_intern300m_patch14_448", "eva_large_patch14_196", "flexivit_small",
+         "vit_base_patch14_reg1_tipsv2")
+REFUSED = ("vit_pwee_patch16_reg1_gap_256", "vit_dpwee_patch16_reg1_gap_256", "vit_dwee_patch16_reg1_gap_256",
+           "vit_dlittle_patch16_reg1_gap_256", "vit_small_patch16_18x2_224", "vit_base_patch16_xp_224",
+           "vit_base_patch16_rpn_224", "vit_base_patch16_radio_v3", "aimv2_large_patch14_224", "beit3_base_patch16_224",
+           "test_vit4")
+
+
+def timm_named(run):
+    for seed, name in enumerate(NAMED):
+        patch = 14 if "patch14" in name else 16
+        model = reseed(timm.create_model(name, depth=1, img_size=(2 * patch, 3 * patch), num_classes=5), 30 + seed)
+        x = pixels(2 * patch, 3 * patch, seed)
+        run.same(f"timm folder: {name}", run.timm_folder(model), model(x), x)
+    for seed, name in enumerate(("test_vit", "test_vit2", "test_vit3")):
+        model = reseed(timm.create_model(name), 50 + seed)
+        x = pixels(160, 160, seed)
+        run.same(f"timm state dict: {name}", run.state(model), model(x), x, "--arch", name)
+    model = reseed(timm.create_model("vit_wee_patch16_reg1_gap_256"), 53)
+    x = pixels(256, 256)[:1]
+    run.same("timm state dict: registers and mean pooling, told by the tensors", run.state(model), model(x), x)
+    flexible = reseed(timm.create_model("flexivit_small", depth=1, num_classes=5), 54)
+    wanted = timm.create_model("flexivit_small", depth=1, img_size=(96, 320))
+    state = timm.models.vision_transformer.checkpoint_filter_fn(flexible.state_dict(), wanted, interpolation="bilinear",
+                                                                antialias=False)
+    imported = run.import_model(run.timm_folder(flexible), "--image-size", "96x320")
+    got = load_file(imported.with_suffix(".safetensors"))["pos_embed"]
+    run.checks.close("position table, flexivit_small to 96x320", got, state["pos_embed"].detach(), TABLE_TOLERANCE)
+    for name in REFUSED:
+        command = [support.VITC, "import", "--init", "random", "--arch", name, "-o", run.path(".json")]
+        result = subprocess.run(command, capture_output=True, text=True)
+        told = f"vitc: {name} is not supported: " in result.stderr and result.stderr.count("\n") == 1
+        run.checks.check(f"rejects {name}", result.returncode == 2 and told, result.stderr.strip())
+    for name in ("vit_base_patch16_gap_224", "vit_dwee_patch16_reg1_gap_256"):
+        state = run.state(timm.create_model(name, img_size=32), torch.bfloat16)
+        result = subprocess.run([support.VITC, "import", state, "-o", run.path(".json")], capture_output=True, text=True)
+        reason = "give --arch" if "base" in name else "blocks.0.attn.lambda_"
+        run.checks.check(f"rejects the tensors of {name}", result.returncode == 3 and reason in result.stderr,
+                         result.stderr.strip())
 
 
 def timm_full_size(run):
@@ -322,7 +370,7 @@ def processor_classes(run, block):
             run.checks.check(label, got == want, f"{got}, wanted {want}")
 
 
-PARTS = (timm_models, timm_state_dicts, timm_full_size, random_weights, vit_model_models, transformers_models,
+PARTS = (timm_models, timm_named, timm_state_dicts, timm_full_size, random_weights, vit_model_models, transformers_models,
          torchvision_models, position_tables, preprocessing)
 
 

@@ -44,6 +44,17 @@ Test(import, arch_names) {
       {"vit_large_patch16_224_in21k", FAMILY_timm, 1024, 24, 16, 4096, 16, 224, 21843, 1024, false},
       {"deit_base_distilled_patch16_384", FAMILY_timm, 768, 12, 12, 3072, 16, 384, 1000, 0, true},
       {"deit_small_patch16_224", FAMILY_timm, 384, 12, 6, 1536, 16, 224, 1000, 0, false},
+      {"vit_little_patch16_reg4_gap_256.sbb_in1k", FAMILY_timm, 320, 14, 5, 1792, 16, 256, 1000, 0, false},
+      {"vit_small_patch16_36x1_224", FAMILY_timm, 384, 36, 6, 1536, 16, 224, 1000, 0, false},
+      {"vit_mediumd_patch16_reg4_gap_384", FAMILY_timm, 512, 20, 8, 2048, 16, 384, 1000, 0, false},
+      {"vit_base_patch16_gap_224", FAMILY_timm, 768, 12, 16, 3072, 16, 224, 1000, 0, false},
+      {"vit_base_patch16_224_miil.in21k_ft_in1k", FAMILY_timm, 768, 12, 12, 3072, 16, 224, 1000, 0, false},
+      {"vit_so150m2_patch16_reg1_gap_448", FAMILY_timm, 832, 21, 13, 2176, 16, 448, 1000, 0, false},
+      {"vit_huge_patch14_gap_224.in1k_ijepa", FAMILY_timm, 1280, 32, 16, 5120, 14, 224, 0, 0, false},
+      {"vit_giant_patch16_gap_224", FAMILY_timm, 1408, 40, 16, 6144, 16, 224, 0, 0, false},
+      {"vit_so400m_patch14_reg1_tipsv2", FAMILY_timm, 1152, 27, 16, 4304, 14, 448, 0, 0, false},
+      {"vit_giant_patch14_reg1_tipsv2", FAMILY_timm, 1536, 40, 24, 4096, 14, 448, 0, 0, false},
+      {"flexivit_large", FAMILY_timm, 1024, 24, 16, 4096, 16, 240, 1000, 0, false},
       {"vit_l_32", FAMILY_torchvision, 1024, 24, 16, 4096, 32, 224, 1000, 0, false},
       {"vit_h_14", FAMILY_torchvision, 1280, 32, 16, 5120, 14, 224, 1000, 0, false},
   };
@@ -117,7 +128,12 @@ Test(import, names_that_are_none) {
                                       "vit_base_patch16_clip",
                                       "vit_tiny_patch14_dinov2",
                                       "beit_base_patch16",
-                                      "vit_b_16.tag"};
+                                      "vit_b_16.tag",
+                                      "vit_medium_patch16_gap",
+                                      "vit_medium_patch16_gap_0",
+                                      "vit_medium_patch16_gap_99999999",
+                                      "flexivit_small_240",
+                                      "flexivit_small."};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     struct vit_config config;
     struct diag own = {0};
@@ -128,7 +144,9 @@ Test(import, names_that_are_none) {
 
 /* What an unknown name is near to is a name that exists. */
 Test(import, near_names) {
-  static const char *const names[] = {"vit_xsmall_patch16_224", "vit_bas_patch16_224", "vit_so400m_patch14_224", "vit_b_17x"};
+  static const char *const names[] = {"vit_xsmall_patch16_224",       "vit_bas_patch16_224",
+                                      "vit_so400m_patch14_224",       "vit_b_17x",
+                                      "vit_mediumd_patch16_reg4_gap", "flexivit_smal"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     struct vit_config config;
     struct diag own = {0};

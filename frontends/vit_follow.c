@@ -149,9 +149,11 @@ enum status vit_infer_config(struct vit_config *out_config, const struct family 
   config->heads = has(config, tensors, PART_RELATIVE, NULL) ? extent(find_rank(config, tensors, PART_RELATIVE, NULL, 2), 1)
                                                             : arch_heads(config);
   if (config->heads == 0 || config->dim % config->heads != 0)
-    return diag_fail(tensors->diag, STATUS_INPUT,
-                     "%s: cannot tell the number of heads of a model of width %lld, depth %lld, MLP %lld: give --arch",
-                     tensors->file, (long long)config->dim, (long long)config->depth, (long long)config->mlp);
+    return diag_fail(
+        tensors->diag, STATUS_INPUT,
+        "%s: cannot tell the number of heads: give --arch, by name or as vit:dim=%lld,depth=%lld,heads=N,mlp=%lld%s",
+        tensors->file, (long long)config->dim, (long long)config->depth, (long long)config->mlp,
+        config->class_token ? "" : ",class_token=0,pool=mean");
   config->head_dim = config->dim / config->heads;
   config->arch = arena_printf(tensors->arena, "ViT %lld wide", (long long)config->dim);
   return infer_image(config, tensors);

@@ -53,7 +53,7 @@ def failures(run):
     rejects("unknown keys", ["patch_embed.proj.weight"], save(lambda s: (s.clear(), s.update(a=torch.ones(2)))), "--arch", spec)
     rejects("an unknown arch", ["vit_tny_patch16_224", "vit_tiny_patch16_224"], save(dict.copy), "--arch",
             "vit_tny_patch16_224", status=2)
-    rejects("a width without a number of heads", ["heads"], save(dict.copy))
+    rejects("a width without a number of heads", ["give --arch", "vit:dim=64,depth=2,heads=N"], save(dict.copy))
     for bad in ("vit:dim=0", "vit:dim=100", "vit:dim", "vit:dimm=64", "vit:dim=64,dim=64", "vit:dim=64,pool=max",
                 "vit:depth=9999", "vit:dim=99999999999999999999", "vit:dim=64,heads=5", "vit:class_token=0", "vit:image=224x",
                 "vit:family=torchvision,distilled=1", "vit:family=transformers,layer_scale=1"):

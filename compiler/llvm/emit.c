@@ -431,3 +431,11 @@ emit_value emit_stack(struct emit *e, int64_t bytes) {
   LLVMPositionBuilderAtEnd(e->builder, here);
   return memory;
 }
+
+emit_value emit_table(struct emit *e, emit_value constant, const char *name) {
+  emit_value global = LLVMAddGlobal(e->module, LLVMTypeOf(constant), name);
+  LLVMSetInitializer(global, constant);
+  LLVMSetGlobalConstant(global, 1);
+  LLVMSetLinkage(global, LLVMInternalLinkage);
+  return global;
+}

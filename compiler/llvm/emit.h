@@ -156,4 +156,7 @@ void emit_if_end(struct emit *e, struct emit_if *branch);
 /* Entry-block stack memory of `bytes`, aligned to 64. */
 emit_value emit_stack(struct emit *e, int64_t bytes);
 
+/* A constant of the module's own, whose name need not be new: its address. */
+emit_value emit_table(struct emit *e, emit_value constant, const char *name);
+
 #endif

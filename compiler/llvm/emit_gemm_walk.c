@@ -38,11 +38,7 @@ emit_value emit_gemm_walk_measures(struct emit *e, const struct gemm_walk *walk)
   emit_value array = LLVMConstArray2(e->i64, words, MEASURES);
   char name[64];
   snprintf(name, sizeof name, "gemm_measures_%s", e->level->name);
-  emit_value global = LLVMAddGlobal(e->module, LLVMTypeOf(array), name);
-  LLVMSetInitializer(global, array);
-  LLVMSetGlobalConstant(global, 1);
-  LLVMSetLinkage(global, LLVMInternalLinkage);
-  return global;
+  return emit_table(e, array, name);
 }
 
 static emit_value tile_slot(struct emit *e, emit_value tiles, int width, int height) {

@@ -20,10 +20,7 @@ static emit_value matrix(struct emit *e) {
     words[at] = emit_i32(e, (int32_t)((uint32_t)(ONE + odd * SIGN) << 16 | (uint32_t)(ONE + even * SIGN)));
   }
   emit_value array = LLVMConstArray2(e->i32, words, HALVES * AMX_ROWS * WORDS);
-  emit_value global = LLVMAddGlobal(e->module, LLVMTypeOf(array), name);
-  LLVMSetInitializer(global, array);
-  LLVMSetGlobalConstant(global, 1);
-  LLVMSetLinkage(global, LLVMInternalLinkage);
+  emit_value global = emit_table(e, array, name);
   LLVMSetAlignment(global, AMX_ROW_BYTES);
   return global;
 }

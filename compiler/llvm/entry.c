@@ -378,10 +378,7 @@ static void emit_typed_run(struct entry *entry) {
 static emit_value constant_bytes(struct entry *entry, const char *what, const void *bytes, size_t size) {
   struct emit *e = entry->e;
   LLVMValueRef data = LLVMConstStringInContext2(e->context, bytes, size, 1);
-  LLVMValueRef global = LLVMAddGlobal(e->module, LLVMTypeOf(data), what);
-  LLVMSetInitializer(global, data);
-  LLVMSetGlobalConstant(global, 1);
-  LLVMSetLinkage(global, LLVMInternalLinkage);
+  LLVMValueRef global = emit_table(e, data, what);
   LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
   LLVMSetAlignment(global, 8);
   return global;

@@ -111,10 +111,7 @@ static emit_value record_table(struct lowering *l, struct emit *e) {
   emit_value array = LLVMConstArray2(e->i64, words, (uint64_t)l->record_words);
   char name[64];
   snprintf(name, sizeof name, "records_%s", e->level->name);
-  emit_value global = LLVMAddGlobal(e->module, LLVMTypeOf(array), name);
-  LLVMSetInitializer(global, array);
-  LLVMSetGlobalConstant(global, 1);
-  LLVMSetLinkage(global, LLVMInternalLinkage);
+  emit_value global = emit_table(e, array, name);
   l->tables[l->table_count++] = (struct record_table){global, l->records, l->record_words};
   return global;
 }

@@ -290,27 +290,27 @@ def siglip2(run):
     yield timm_case(run, "timm", "vit_base_patch16_siglip_224.v2_webli", 298, num_classes=0)
 
 
+def logits_or(pooled):
+    """What a classifier answers, or `pooled` of the tokens of a model without one."""
+
+    def output(model, x, **options):
+        result = model(pixel_values=x, **options)
+        return result.logits if hasattr(result, "logits") else pooled(result.last_hidden_state)
+
+    return output
+
+
 @family("ViT-MSN", "transformers")
 def vit_msn(run):
     classes = (t.ViTMSNForImageClassification, t.ViTMSNModel)
-    yield from transformers_cases(run, 400, t.ViTMSNConfig, classes, msn_output, num_labels=5)
-
-
-def msn_output(model, x, **options):
-    output = model(pixel_values=x, **options)
-    return output.logits if hasattr(output, "logits") else output.last_hidden_state[:, 0]
+    yield from transformers_cases(run, 400, t.ViTMSNConfig, classes, logits_or(lambda tokens: tokens[:, 0]), num_labels=5)
 
 
 @family("I-JEPA", "transformers")
 def ijepa(run):
     """Its model has no pooled output; its classifier reads the mean."""
     classes = (t.IJepaForImageClassification, t.IJepaModel)
-    yield from transformers_cases(run, 410, t.IJepaConfig, classes, ijepa_output, num_labels=5)
-
-
-def ijepa_output(model, x, **options):
-    output = model(pixel_values=x, **options)
-    return output.logits if hasattr(output, "logits") else output.last_hidden_state.mean(1)
+    yield from transformers_cases(run, 410, t.IJepaConfig, classes, logits_or(lambda tokens: tokens.mean(1)), num_labels=5)
 
 
 @family("data2vec", "transformers")

@@ -109,7 +109,7 @@ static emit_value power(struct emit *e, const struct stream *s, int row, int hal
   emit_value scores = emit_load_vector(e, emit_at_const(e, s->scores, row * KEYS + half * 16), 16);
   emit_value minus = emit_splat(e, emit_load_f32(e, emit_at_const(e, s->minus_maximum, row)));
   emit_value scale = emit_splat_const(e, (double)s->desc->scale * LOG2_E);
-  emit_value result = emit_math_exp2_bf16(e, emit_fma(e, scores, scale, minus));
+  emit_value result = emit_math_exp2_rough(e, emit_fma(e, scores, scale, minus));
   return lanes >= 16 ? result : emit_select(e, emit_lane_mask(e, lanes), result, emit_splat_const(e, 0));
 }
 

@@ -1,9 +1,9 @@
 /* Vector mathematics. The polynomials are our own minimax fits: tests/reference/fit_math.py derives them. Errors are the
- * largest seen against libm in double precision, for both levels:
+ * largest seen against libm in double precision, at any level:
  *
  *   exp      x in [-104, 89]: 2 units in the last place; 0 below, infinity above, denormal results within one denormal unit
  *   exp2     x in [-125, 127]: relative 2.5e-7; below -125 about 2^-125 or less (for softmax: arguments are at most 0)
- *            for bf16: relative 7.6e-5, with AVX-512 only
+ *            rough: relative 7.6e-5, with AVX-512 only
  *   erf      absolute 3e-7 everywhere, exactly +-1 from |x| = 4
  *   tanh     2 units in the last place
  *   sigmoid  2 units in the last place while the result is a normal number
@@ -93,7 +93,7 @@ static emit_value exp2_scalef(struct emit *e, emit_value x, const double *coeffi
   return scale_by_power(e, polynomial(e, coefficients, count, f), x);
 }
 
-emit_value emit_math_exp2_bf16(struct emit *e, emit_value x) {
+emit_value emit_math_exp2_rough(struct emit *e, emit_value x) {
   static const double c[] = {9.999252186e-01, 6.958335407e-01, 2.260671548e-01, 7.802452308e-02};
   return exp2_scalef(e, x, c, COUNT(c));
 }
@@ -150,6 +150,6 @@ emit_value emit_math_sigmoid(struct emit *e, emit_value x) {
 
 emit_value emit_math_sigmoid_rough(struct emit *e, emit_value x) {
   if (e->level->lanes < 16) return emit_math_sigmoid(e, x);
-  emit_value power = emit_math_exp2_bf16(e, emit_fmul(e, x, emit_splat_const(e, -1.44269504088896341)));
+  emit_value power = emit_math_exp2_rough(e, emit_fmul(e, x, emit_splat_const(e, -1.44269504088896341)));
   return emit_fdiv(e, emit_splat_const(e, 1), emit_fadd(e, power, emit_splat_const(e, 1)));
 }

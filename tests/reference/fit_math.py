@@ -3,7 +3,7 @@
 
 Each is a weighted minimax fit (Remez exchange on a fine Chebyshev grid, the function itself from mpmath at 40 digits), in the
 variable v in [-1, 1] that spans the interval, or in the plain variable where the interval is symmetric. The weight turns the
-error of the polynomial into the error that matters: relative for exp, of x * P for erf, of u * P for GELU.
+error of the polynomial into the error that matters: relative for exp, of x * P for erf, absolute for the tables.
 
     python3 fit_math.py            # needs numpy and mpmath
     python3 fit_math.py --gelu     # compiler/llvm/gelu.def

@@ -27,7 +27,9 @@ static map_function *map_kernel(struct jit *jit, enum op op, int approximate, bo
   struct emit_loop loop;
   emit_loop_begin(e, &loop, emit_i64(e, 0), emit_parameter(e, 2), e->level->lanes, NULL, 0, EMIT_MAYBE_EMPTY);
   emit_value x = emit_load_vector(e, emit_at(e, emit_parameter(e, 0), loop.index), e->level->lanes);
-  emit_value y = op != OP_pow ? emit_stage(e, &stage, x, NULL) : approximate ? emit_math_exp2_bf16(e, x) : emit_math_exp2(e, x);
+  emit_value y = op != OP_pow  ? emit_stage(e, &stage, x, NULL)
+                 : approximate ? emit_math_exp2_rough(e, x)
+                               : emit_math_exp2(e, x);
   emit_store_vector(e, y, emit_at(e, emit_parameter(e, 1), loop.index), e->level->lanes);
   emit_loop_end(e, &loop, NULL);
   emit_function_end(e);
